@@ -1,0 +1,41 @@
+//! Quorate: a replicated key-value store that speaks the etcd v3 protocol.
+//!
+//! The modules are the floors of the house, lowest first; imports go down only, and `tidy`
+//! (a test) keeps it so. Read them in this order and you have walked the path of a put.
+//!
+//! | floor | modules | what lives there |
+//! |---|---|---|
+//! | 0 | [`types`] [`proto`] [`config`] [`telemetry`] [`env`] | words, wire messages, flags, logs, the outside world as values |
+//! | 1 | [`storage`] | RocksDB: bytes, atomically |
+//! | 2 | [`mvcc`] | revisions, views, history, compaction |
+//! | 3 | [`state_machine`] | what a committed command means |
+//! | 4 | [`raft`] | openraft, the log, the network between members |
+//! | 5 | [`node`] | tasks, time, leadership, limits |
+//! | 6 | [`api`] [`client`] | the gRPC doors; the client |
+//! | 8 | [`server`] [`ctl`] | assembly; the command line |
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+pub mod types;
+pub mod proto;
+pub mod config;
+pub mod telemetry;
+pub mod env;
+
+pub mod storage;
+
+pub mod mvcc;
+
+pub mod state_machine;
+
+pub mod raft;
+
+pub mod node;
+
+pub mod api;
+pub mod client;
+
+pub mod ctl;
+pub mod server;
+
+#[cfg(test)]
+mod tidy;

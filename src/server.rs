@@ -1,0 +1,1 @@
+//! Assembly of a member and its doors.

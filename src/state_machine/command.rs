@@ -1,0 +1,79 @@
+//! What the log says: our own commands, versioned apart from the wire.
+//!
+//! Everything here was validated at the door (`api/validate.rs`); apply still refuses, never panics.
+
+use crate::types::{KeyRange, LeaseId, NodeId, RangeQuery, Revision};
+use bytes::Bytes;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Put(Put),
+    DeleteRange(DeleteRange),
+    Txn(Txn),
+    Compact { revision: Revision },
+    /// A member tells the cluster its name and client URLs when it starts (etcd's "publish").
+    PublishMember(MemberAttributes),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    pub key: Bytes,
+    pub value: Bytes,
+    pub lease: LeaseId,
+    pub prev_kv: bool,
+    pub ignore_value: bool,
+    pub ignore_lease: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteRange {
+    pub range: KeyRange,
+    pub prev_kv: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Txn {
+    pub compare: Vec<Compare>,
+    pub success: Vec<Operation>,
+    pub failure: Vec<Operation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Range(RangeQuery),
+    Put(Put),
+    DeleteRange(DeleteRange),
+    Txn(Txn),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compare {
+    pub range: KeyRange,
+    pub relation: Relation,
+    pub target: CompareTarget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    Equal,
+    Greater,
+    Less,
+    NotEqual,
+}
+
+/// The target together with the value to compare with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompareTarget {
+    Version(i64),
+    Create(Revision),
+    Mod(Revision),
+    Value(Bytes),
+    Lease(LeaseId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberAttributes {
+    pub node: NodeId,
+    pub name: String,
+    pub client_urls: Vec<String>,
+}

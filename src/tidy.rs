@@ -1,0 +1,1 @@
+//! Floors, homes of words and file length, held by a test.
