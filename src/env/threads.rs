@@ -12,6 +12,10 @@ type Job = Box<dyn FnOnce() + Send>;
 pub trait Threads: Send + Sync + 'static {
     /// A place that runs jobs one after another, in the order given. `name` shows up in `top -H`.
     fn worker(&self, name: &str) -> io::Result<Worker>;
+    /// Whether there is no second thread: jobs run at once on the caller's (the simulator).
+    fn is_inline(&self) -> bool {
+        false
+    }
     /// Runs `body` to its end beside everything else. It is joined through the answer.
     fn spawn(&self, name: &str, body: Job) -> io::Result<Joiner>;
 }

@@ -1,1 +1,3 @@
-//! (raft)
+//! Floor 4: openraft lives here and nowhere else.
+
+pub mod log;

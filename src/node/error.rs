@@ -1,0 +1,40 @@
+//! Why a request could not be carried out; `api/status.rs` gives each its etcd code and text.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    #[error("no leader")]
+    NoLeader,
+    /// A read was abandoned because the leader changed under it.
+    #[error("leader changed")]
+    LeaderChanged,
+    #[error("request timed out")]
+    Timeout,
+    #[error("request timed out, possibly due to previous leader failure")]
+    TimeoutLeaderFail,
+    #[error("request timed out, possibly due to connection lost")]
+    TimeoutConnectionLost,
+    /// The client's own deadline passed.
+    #[error("deadline exceeded")]
+    DeadlineExceeded,
+    /// A queue is full; certainly not carried out.
+    #[error("too many requests")]
+    TooManyRequests,
+    #[error("request is too large")]
+    TooLarge,
+    #[error("server stopped")]
+    Stopped,
+}
+
+impl NodeError {
+    /// Whether the command may nevertheless take effect.
+    pub fn is_unknown_outcome(self) -> bool {
+        matches!(
+            self,
+            Self::Timeout
+                | Self::TimeoutLeaderFail
+                | Self::TimeoutConnectionLost
+                | Self::DeadlineExceeded
+                | Self::Stopped
+        )
+    }
+}
