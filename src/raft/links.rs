@@ -1,0 +1,135 @@
+//! The connections to each peer, dialled through `env` and kept while the member runs.
+//!
+//! Three connections per peer, so that nothing small waits behind something big: *entries*,
+//! *control* (heartbeats, votes, leadership), *bulk* (snapshots). All have HTTP/2 keep-alive, so
+//! that a half-open link is found and dialled again (invariant 11).
+
+use super::address_book::AddressBook;
+use super::identity::{Introduce, SelfIdentity};
+use super::type_config::MemberNode;
+use crate::env::Network;
+use crate::proto::peer::peer_client::PeerClient;
+use crate::types::NodeId;
+use hyper_util::rt::TokioIo;
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+/// The largest peer message: a read of the log is cut at [`super::log_store::READ_BYTES_MAX`] but
+/// always holds one entry, and an entry is at most one batch plus one request.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// HTTP/2 flow-control windows; a window must hold the appends in flight of one round trip.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+pub type Client = PeerClient<InterceptedService<Channel, Introduce>>;
+
+/// The connections to one peer.
+#[derive(Clone)]
+pub struct PeerLinks {
+    pub entries: Client,
+    pub control: Client,
+    pub bulk: Client,
+}
+
+/// Timings of the connections, from the election timeout.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkTimes {
+    pub connect_timeout: Duration,
+    pub keep_alive_interval: Duration,
+    pub keep_alive_timeout: Duration,
+}
+
+impl LinkTimes {
+    pub fn from_election_timeout(longest: Duration) -> Self {
+        Self {
+            connect_timeout: longest * 2,
+            keep_alive_interval: (longest * 2).max(Duration::from_millis(500)),
+            keep_alive_timeout: (longest * 3).max(Duration::from_millis(1000)),
+        }
+    }
+}
+
+/// Dials peers and remembers the connections.
+#[derive(Clone)]
+pub struct Links {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    me: SelfIdentity,
+    network: Arc<dyn Network>,
+    addresses: AddressBook,
+    times: LinkTimes,
+    open: Mutex<HashMap<(NodeId, String), PeerLinks>>,
+}
+
+impl Links {
+    pub fn new(
+        me: SelfIdentity,
+        network: Arc<dyn Network>,
+        addresses: AddressBook,
+        times: LinkTimes,
+    ) -> Self {
+        let open = Mutex::default();
+        Self { inner: Arc::new(Inner { me, network, addresses, times, open }) }
+    }
+
+    pub fn me(&self) -> SelfIdentity {
+        self.inner.me
+    }
+
+    /// A book of its own connections with the same addresses: for calls from another runtime,
+    /// because a connection lives on the runtime that opened it.
+    pub fn separate(&self) -> Self {
+        let inner = &self.inner;
+        Self::new(inner.me, inner.network.clone(), inner.addresses.clone(), inner.times)
+    }
+
+    /// The connections to a peer, dialled when first used.
+    pub fn to(&self, node: NodeId, member: &MemberNode) -> io::Result<PeerLinks> {
+        let address = self.inner.addresses.dial(member).ok_or_else(|| {
+            io::Error::other(format!("no dialable peer URL among {:?}", member.peer_urls))
+        })?;
+        let mut open = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(links) = open.get(&(node, address.clone())) {
+            return Ok(links.clone());
+        }
+        let introduce = Introduce::new(self.inner.me, node);
+        let client = || {
+            PeerClient::with_interceptor(self.channel(&address), introduce.clone())
+                .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
+        };
+        let links = PeerLinks { entries: client(), control: client(), bulk: client() };
+        open.insert((node, address), links.clone());
+        Ok(links)
+    }
+
+    fn channel(&self, address: &str) -> Channel {
+        let times = self.inner.times;
+        let network = self.inner.network.clone();
+        let address: Arc<str> = address.into();
+        let connector = tower::service_fn(move |_: Uri| {
+            let (network, address) = (network.clone(), address.clone());
+            async move {
+                let dial = network.connect(&address);
+                let stream = tokio::time::timeout(times.connect_timeout, dial)
+                    .await
+                    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                Ok::<_, io::Error>(TokioIo::new(stream))
+            }
+        });
+        // The URI only fills the `:authority` header; the connector knows where to go.
+        Endpoint::from_static("http://peer.quorate")
+            .http2_keep_alive_interval(times.keep_alive_interval)
+            .keep_alive_timeout(times.keep_alive_timeout)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .connect_with_connector_lazy(connector)
+    }
+}

@@ -1,0 +1,285 @@
+//! What openraft sends to one peer: entries on one long-lived stream, everything else unary.
+//!
+//! * Every call has a deadline. `RPCOption`'s is the heartbeat interval, which a loaded machine
+//!   misses while nothing is wrong; heartbeats and votes get half an election timeout instead.
+//! * The stream of entries has no deadline but a watchdog: sent and not answered for
+//!   [`NetworkTimes::stall`] ends it as unreachable. Without it a stalled follower pins the leader's
+//!   log for ever (openraft keeps every entry that is in flight), and half-open links never heal.
+//! * `pre_vote` is the real RPC. openraft's default grants it without asking.
+
+use super::links::PeerLinks;
+use super::snapshot::SnapshotDir;
+use super::snapshot_stream;
+use super::type_config::{TypeConfig, Vote};
+use super::wire;
+use crate::proto::peer;
+use crate::types::NodeId;
+use futures_util::{Stream, StreamExt, stream};
+use openraft::alias::SnapshotOf;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{
+    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
+};
+use openraft::raft::{
+    AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::OptionalSend;
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Deadlines of calls to a peer.
+#[derive(Clone, Copy, Debug)]
+pub struct NetworkTimes {
+    /// Heartbeats, votes, leadership.
+    pub control: Duration,
+    /// Longest silence of a stream of entries that has unanswered requests.
+    pub stall: Duration,
+    /// Longest silence of a snapshot transfer.
+    pub snapshot_stall: Duration,
+}
+
+impl NetworkTimes {
+    pub fn from_election_timeout(longest: Duration) -> Self {
+        Self {
+            control: longest / 2,
+            stall: (longest * 4).max(Duration::from_secs(2)),
+            snapshot_stall: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The way to one peer, for one purpose of openraft's.
+pub struct PeerNetwork {
+    node: NodeId,
+    /// `Err` keeps why the peer cannot be dialled at all.
+    links: Result<PeerLinks, String>,
+    times: NetworkTimes,
+    heartbeat: bool,
+    /// Housekeeping ends this peer's stream through it, to unpin the leader's log.
+    kick: Arc<Notify>,
+}
+
+type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
+
+fn unreachable(why: impl Display) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::from_string(why))
+}
+
+impl PeerNetwork {
+    pub fn new(
+        node: NodeId,
+        links: Result<PeerLinks, String>,
+        times: NetworkTimes,
+        heartbeat: bool,
+        kick: Arc<Notify>,
+    ) -> Self {
+        Self { node, links, times, heartbeat, kick }
+    }
+
+    fn links(&self) -> RpcResult<PeerLinks> {
+        self.links.clone().map_err(unreachable)
+    }
+
+    async fn ask_vote(
+        &self,
+        request: VoteRequest<TypeConfig>,
+        pre_vote: bool,
+    ) -> RpcResult<VoteResponse<TypeConfig>> {
+        let mut client = self.links()?.control;
+        let request = peer::VoteRequest {
+            vote: Some(wire::vote_to_proto(&request.vote)),
+            last_log: request.last_log_id.as_ref().map(wire::log_id_to_proto),
+            pre_vote,
+            leadership_transfer: request.leadership_transfer,
+        };
+        let answer = timeout(self.times.control, client.vote(request)).await;
+        let answer = answer.map_err(unreachable)?.map_err(unreachable)?.into_inner();
+        Ok(VoteResponse {
+            vote: wire::vote_from_proto(answer.vote).map_err(unreachable)?,
+            vote_granted: answer.granted,
+            last_log_id: answer.last_log.map(wire::log_id_from_proto),
+        })
+    }
+}
+
+/// A heartbeat: one append without entries, on the control connection, with a deadline.
+async fn send_heartbeat(
+    links: PeerLinks,
+    deadline: Duration,
+    request: AppendEntriesRequest<TypeConfig>,
+) -> RpcResult<StreamAppendResult<TypeConfig>> {
+    let mut client = links.control;
+    let request = wire::append_to_proto(&request);
+    let answer = timeout(deadline, client.heartbeat(request)).await;
+    let answer = answer.map_err(unreachable)?.map_err(unreachable)?;
+    wire::answer_from_proto(answer.into_inner()).map_err(unreachable)
+}
+
+impl NetStreamAppend<TypeConfig> for PeerNetwork {
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, RpcResult<BoxStream<'s, RpcResult<StreamAppendResult<TypeConfig>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let links = self.links()?;
+            let times = self.times;
+            if self.heartbeat {
+                let answers = input.then(move |request| {
+                    send_heartbeat(links.clone(), times.control, request)
+                });
+                return Ok(Box::pin(answers) as BoxStream<'s, _>);
+            }
+            let sent = Arc::new(AtomicU64::new(0));
+            let counter = sent.clone();
+            let requests = input.map(move |request| {
+                counter.fetch_add(1, Ordering::Relaxed);
+                wire::append_to_proto(&request)
+            });
+            let mut client = links.entries;
+            let answers = timeout(times.stall, client.append(requests)).await;
+            let answers = answers.map_err(unreachable)?.map_err(unreachable)?.into_inner();
+            let session =
+                Session { answers, sent, answered: 0, times, kick: self.kick.clone(), node: self.node };
+            Ok(Box::pin(stream::unfold(Some(session), Session::next)) as BoxStream<'s, _>)
+        })
+    }
+}
+
+/// One stream of entries to a peer, seen from the answers' side.
+struct Session {
+    answers: tonic::Streaming<peer::AppendResponse>,
+    sent: Arc<AtomicU64>,
+    answered: u64,
+    times: NetworkTimes,
+    kick: Arc<Notify>,
+    node: NodeId,
+}
+
+type SessionItem = RpcResult<StreamAppendResult<TypeConfig>>;
+
+impl Session {
+    async fn next(session: Option<Self>) -> Option<(SessionItem, Option<Self>)> {
+        let mut session = session?;
+        match session.answer().await {
+            Ok(None) => None,
+            Ok(Some(answer)) => {
+                session.answered += 1;
+                // A refusal ends the session; openraft opens the next one where it belongs.
+                let goes_on = answer.is_ok();
+                Some((Ok(answer), goes_on.then_some(session)))
+            }
+            Err(error) => Some((Err(error), None)),
+        }
+    }
+
+    async fn answer(&mut self) -> RpcResult<Option<StreamAppendResult<TypeConfig>>> {
+        loop {
+            let before = self.answered;
+            let in_flight = self.sent.load(Ordering::Relaxed) > before;
+            tokio::select! {
+                answer = self.answers.message() => {
+                    let Some(answer) = answer.map_err(unreachable)? else { return Ok(None) };
+                    return wire::answer_from_proto(answer).map(Some).map_err(unreachable);
+                }
+                () = self.kick.notified() => {
+                    return Err(unreachable(format!(
+                        "the stream to {:x} holds back the purge of the log", self.node
+                    )));
+                }
+                () = tokio::time::sleep(self.times.stall) => {
+                    // Only a whole period with the same request unanswered is a stall; an idle
+                    // stream is woken once a period, which costs nothing.
+                    if in_flight {
+                        return Err(unreachable(format!(
+                            "no answer from {:x} for {:?}", self.node, self.times.stall
+                        )));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl NetVote<TypeConfig> for PeerNetwork {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> RpcResult<VoteResponse<TypeConfig>> {
+        self.ask_vote(request, false).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> RpcResult<VoteResponse<TypeConfig>> {
+        self.ask_vote(request, true).await
+    }
+}
+
+impl NetTransferLeader<TypeConfig> for PeerNetwork {
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> RpcResult<TransferLeaderResponse<TypeConfig>> {
+        let mut client = self.links()?.control;
+        let request = peer::TransferLeaderRequest {
+            from_leader: Some(wire::vote_to_proto(request.from_leader())),
+            to: *request.to_node_id(),
+            last_log: request.last_log_id().map(wire::log_id_to_proto),
+        };
+        let answer = timeout(self.times.control, client.transfer_leader(request)).await;
+        let answer = answer.map_err(unreachable)?.map_err(unreachable)?.into_inner();
+        if !answer.accepted {
+            return Err(unreachable(answer.reason));
+        }
+        Ok(Ok(()))
+    }
+}
+
+impl NetSnapshot<TypeConfig> for PeerNetwork {
+    type SnapshotData = SnapshotDir;
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotDir>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let links = self.links().map_err(|error| {
+            StreamingError::Unreachable(Unreachable::from_string(error))
+        })?;
+        let transfer =
+            snapshot_stream::send(links.bulk, vote, snapshot, self.times.snapshot_stall);
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = transfer => match sent {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(error) => {
+                    tracing::warn!(peer = format!("{:x}", self.node), %error, "snapshot not sent");
+                    Err(StreamingError::Unreachable(Unreachable::from_string(error)))
+                }
+            },
+        }
+    }
+}
+
+impl NetBackoff<TypeConfig> for PeerNetwork {
+    fn backoff(&self) -> Option<Backoff> {
+        None
+    }
+}
