@@ -2,6 +2,7 @@
 //! simulation, so that a simulated member has no second thread whose timing could differ.
 #![allow(clippy::disallowed_methods, reason = "env is the one home of threads")]
 
+use super::network::BoxFuture;
 use std::io;
 use std::sync::mpsc;
 use std::thread;
@@ -18,6 +19,9 @@ pub trait Threads: Send + Sync + 'static {
     }
     /// Runs `body` to its end beside everything else. It is joined through the answer.
     fn spawn(&self, name: &str, body: Job) -> io::Result<Joiner>;
+    /// Runs a future on a current-thread runtime of its own: a request costs half of what a
+    /// multi-thread runtime makes of it. A simulator runs it on its one runtime.
+    fn runtime(&self, name: &str, future: BoxFuture<'static, ()>) -> io::Result<()>;
 }
 
 /// Waits for a thread. Dropping it detaches.
@@ -79,5 +83,12 @@ impl Threads for RealThreads {
 
     fn spawn(&self, name: &str, body: Job) -> io::Result<Joiner> {
         Ok(Joiner(Some(thread::Builder::new().name(name.to_owned()).spawn(body)?)))
+    }
+
+    fn runtime(&self, name: &str, future: BoxFuture<'static, ()>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let body = move || runtime.block_on(future);
+        thread::Builder::new().name(name.to_owned()).spawn(body)?;
+        Ok(())
     }
 }

@@ -53,6 +53,23 @@ impl LinkTimes {
     }
 }
 
+/// A call failed because there was no connection: it was certainly not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("not connected: {0}")]
+pub struct NotConnected(#[source] io::Error);
+
+/// Whether a failed call certainly never left this member.
+pub fn was_never_sent(status: &tonic::Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<NotConnected>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// Dials peers and remembers the connections.
 #[derive(Clone)]
 pub struct Links {
@@ -116,11 +133,9 @@ impl Links {
         let connector = tower::service_fn(move |_: Uri| {
             let (network, address) = (network.clone(), address.clone());
             async move {
-                let dial = network.connect(&address);
-                let stream = tokio::time::timeout(times.connect_timeout, dial)
-                    .await
-                    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-                Ok::<_, io::Error>(TokioIo::new(stream))
+                let dial = tokio::time::timeout(times.connect_timeout, network.connect(&address));
+                let dialled = dial.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                dialled.map(TokioIo::new).map_err(NotConnected)
             }
         });
         // The URI only fills the `:authority` header; the connector knows where to go.

@@ -1,3 +1,53 @@
-//! Floor 4: openraft lives here and nowhere else.
+//! Floor 4: consensus. openraft lives here and nowhere else, pinned to one exact release.
+//!
+//! ```text
+//!   node/ ──> consensus ──> openraft ──> log_store ──> log/          (one fsync per group)
+//!                │                  ├──> network ────> links         (a stream per peer)
+//!                │                  └──> applier ────> state_machine (a thread of its own)
+//!   peers ──> peer_service (identity checked, values checked) ──┘
+//! ```
+//!
+//! What openraft leaves to us, and where it is closed:
+//!
+//! | gap | closed in |
+//! |---|---|
+//! | no byte limits on messages and appends | [`log_store`] (`READ_BYTES_MAX`), `node/propose` (batch bytes) |
+//! | a write on a leader without quorum never returns | `node/propose`: deadlines |
+//! | a slow follower pins the leader's log | [`network`] (stall watchdog, kick), `node/housekeeping` |
+//! | a slow state machine blocks heartbeats and votes | [`peer_service`] (`APPLY_LAG_MAX`), [`applier`] (own thread) |
+//! | a node id reused with an empty disk votes twice | [`identity`]: incarnations, pinned by peers |
+//! | `pre_vote` is granted by default | [`network`], [`peer_service`]: the real RPC |
+//! | a leader without quorum still calls itself leader | [`consensus::Consensus::status`] |
+//! | a fatal error leaves a live process behind | [`consensus::Consensus::stopped`]: the process ends |
 
+mod address_book;
+mod applier;
+mod consensus;
+mod factory;
+mod identity;
+mod inspect;
+mod links;
 pub mod log;
+mod log_store;
+mod network;
+mod peer_service;
+mod snapshot;
+mod snapshot_stream;
+mod state_dir;
+mod status;
+mod type_config;
+mod wire;
+
+pub use address_book::AddressBook;
+pub use applier::{Applier, SharedStore};
+pub use consensus::{
+    ChangeVoters, Consensus, LeaderHint, Parts, ProposeFailure, Proposed, ReadFailure, Timers,
+};
+pub use identity::{Pins, SelfIdentity};
+pub use links::{Client, LinkTimes, Links, PeerLinks, was_never_sent};
+pub use peer_service::PeerService;
+pub use snapshot::Snapshots;
+pub use snapshot_stream::Receiver;
+pub use state_dir::StateDir;
+pub use status::{Role, Status};
+pub use type_config::MemberNode;

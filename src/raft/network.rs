@@ -22,8 +22,8 @@ use openraft::network::{
     Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
 };
 use openraft::raft::{
-    AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::OptionalSend;
 use std::fmt::Display;
@@ -116,10 +116,16 @@ async fn send_heartbeat(
     request: AppendEntriesRequest<TypeConfig>,
 ) -> RpcResult<StreamAppendResult<TypeConfig>> {
     let mut client = links.control;
+    let knows_nothing = request.prev_log_id.is_none();
     let request = wire::append_to_proto(&request);
     let answer = timeout(deadline, client.heartbeat(request)).await;
     let answer = answer.map_err(unreachable)?.map_err(unreachable)?;
-    wire::answer_from_proto(answer.into_inner()).map_err(unreachable)
+    let answer = wire::answer_from_proto(answer.into_inner()).map_err(unreachable)?;
+    if knows_nothing && matches!(answer, Err(StreamAppendError::Conflict(_))) {
+        // openraft would panic: nothing cannot conflict.
+        return Err(unreachable("a peer finds a conflict where nothing was claimed"));
+    }
+    Ok(answer)
 }
 
 impl NetStreamAppend<TypeConfig> for PeerNetwork {

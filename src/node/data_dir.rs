@@ -1,0 +1,195 @@
+//! The data directory: whose it is, which format, and that nobody else uses it.
+//!
+//! ```text
+//! <data-dir>/member/LOCK            held while the member runs
+//! <data-dir>/member/identity.json   cluster, member, incarnation, whether it may vote
+//! <data-dir>/member/peers.json      incarnations of the peers (raft/identity)
+//! <data-dir>/member/log/            the Raft log
+//! <data-dir>/member/state-000001/   RocksDB; `state.current` names the one in use
+//! <data-dir>/member/snapshot/       checkpoints
+//! ```
+
+use crate::env::disk::{read_file, write_file_durably};
+use crate::env::{Disk, Randomness};
+use crate::types::{ClusterId, HexId, NodeId};
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Raised when an older build could no longer make sense of the directory.
+pub const DATA_FORMAT_VERSION: u32 = 1;
+
+const IDENTITY: &str = "identity.json";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityFile {
+    pub format_version: u32,
+    pub cluster: ClusterId,
+    pub node: NodeId,
+    /// Random, made with the directory; never 0.
+    pub incarnation: u64,
+    /// A majority of the founding members did not know this node with another directory: it may
+    /// take part in elections.
+    pub bootstrapped: bool,
+}
+
+/// An opened, locked data directory.
+pub struct DataDir {
+    pub member_dir: PathBuf,
+    pub identity: IdentityFile,
+    disk: Arc<dyn Disk>,
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl DataDir {
+    /// Opens or makes a directory. Everything that could be wrong is checked before anything is
+    /// written. Blocking.
+    ///
+    /// # Errors
+    /// One sentence: another cluster's or member's directory, a newer format, in use.
+    pub fn open(
+        data_dir: &Path,
+        disk: Arc<dyn Disk>,
+        randomness: &dyn Randomness,
+        cluster: ClusterId,
+        node: NodeId,
+    ) -> anyhow::Result<Self> {
+        let member_dir = data_dir.join("member");
+        let shown = data_dir.display();
+        let found = read_identity(disk.as_ref(), &member_dir)?;
+        match &found {
+            Some(identity) if identity.cluster != cluster => bail!(
+                "data directory {shown} belongs to cluster {}, not to {} which the flags describe",
+                HexId(identity.cluster),
+                HexId(cluster)
+            ),
+            Some(identity) if identity.node != node => bail!(
+                "data directory {shown} belongs to member {}, not to {} which the flags describe",
+                HexId(identity.node),
+                HexId(node)
+            ),
+            Some(_) => {}
+            None if holds_something(disk.as_ref(), &member_dir)? => bail!(
+                "data directory {shown} holds data that is not Quorate's (of etcd, perhaps); \
+                 name an empty one with --data-dir"
+            ),
+            None => {}
+        }
+        let open = || format!("make data directory {shown}");
+        disk.create_dir_all(&member_dir).with_context(open)?;
+        let lock = disk.lock(&member_dir.join("LOCK")).map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                anyhow::anyhow!("data directory {shown} is in use by another process")
+            } else {
+                anyhow::Error::new(error).context(format!("lock data directory {shown}"))
+            }
+        })?;
+        let mut opened = match found {
+            Some(identity) => Self { member_dir, identity, disk, _lock: lock },
+            None => {
+                let identity = IdentityFile {
+                    format_version: DATA_FORMAT_VERSION,
+                    cluster,
+                    node,
+                    incarnation: randomness.next_u64().max(1),
+                    bootstrapped: false,
+                };
+                let mut fresh = Self { member_dir, identity, disk, _lock: lock };
+                fresh.store().with_context(open)?;
+                fresh.disk.sync_dir(data_dir).with_context(open)?;
+                fresh
+            }
+        };
+        opened.identity.format_version = DATA_FORMAT_VERSION;
+        Ok(opened)
+    }
+
+    /// Remembers durably that this directory may vote.
+    pub fn mark_bootstrapped(&mut self) -> io::Result<()> {
+        self.identity.bootstrapped = true;
+        self.store()
+    }
+
+    fn store(&mut self) -> io::Result<()> {
+        let bytes = serde_json::to_vec_pretty(&self.identity).map_err(io::Error::other)?;
+        write_file_durably(self.disk.as_ref(), &self.member_dir.join(IDENTITY), &bytes)
+    }
+}
+
+fn read_identity(disk: &dyn Disk, member_dir: &Path) -> anyhow::Result<Option<IdentityFile>> {
+    #[derive(Deserialize)]
+    struct VersionOnly {
+        format_version: u32,
+    }
+    let path = member_dir.join(IDENTITY);
+    let shown = path.display();
+    let Some(bytes) = read_file(disk, &path).with_context(|| format!("read {shown}"))? else {
+        return Ok(None);
+    };
+    // The version first: a newer format may hold what this build cannot read.
+    let version: VersionOnly =
+        serde_json::from_slice(&bytes).with_context(|| format!("{shown} is damaged"))?;
+    if version.format_version > DATA_FORMAT_VERSION {
+        bail!(
+            "data directory has format {}, newer than the {DATA_FORMAT_VERSION} this build knows \
+             ({shown}); start it with the newer build",
+            version.format_version
+        );
+    }
+    Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{shown} is damaged"))?))
+}
+
+fn holds_something(disk: &dyn Disk, member_dir: &Path) -> anyhow::Result<bool> {
+    if !disk.exists(member_dir)? {
+        return Ok(false);
+    }
+    // A start that was cut off before the identity was written leaves these.
+    let names = disk.list(member_dir).with_context(|| format!("read {}", member_dir.display()))?;
+    Ok(names.iter().any(|name| name != "LOCK" && name != "identity.json.tmp"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::clock::SystemRandomness;
+    use crate::env::disk_real::RealDisk;
+
+    fn open(dir: &Path, cluster: u64, node: u64) -> anyhow::Result<DataDir> {
+        DataDir::open(dir, Arc::new(RealDisk), &SystemRandomness, cluster, node)
+    }
+
+    #[test]
+    fn a_directory_keeps_its_incarnation_and_refuses_other_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = open(dir.path(), 1, 2).unwrap();
+        let incarnation = first.identity.incarnation;
+        first.mark_bootstrapped().unwrap();
+        let in_use = open(dir.path(), 1, 2).err().unwrap().to_string();
+        assert!(in_use.contains("in use"), "{in_use}");
+        drop(first);
+        let again = open(dir.path(), 1, 2).unwrap();
+        assert_eq!(again.identity.incarnation, incarnation);
+        assert!(again.identity.bootstrapped);
+        drop(again);
+        assert!(open(dir.path(), 9, 2).err().unwrap().to_string().contains("cluster 1, not to 9"));
+        assert!(open(dir.path(), 1, 9).err().unwrap().to_string().contains("member 2, not to 9"));
+    }
+
+    #[test]
+    fn a_newer_format_and_foreign_data_are_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let member = dir.path().join("member");
+        RealDisk.create_dir_all(&member).unwrap();
+        RealDisk.create(&member.join("wal")).unwrap();
+        let foreign = open(dir.path(), 1, 2).err().unwrap().to_string();
+        assert!(foreign.contains("not Quorate's"), "{foreign}");
+        assert_eq!(RealDisk.list(&member).unwrap(), ["wal"]);
+        let newer = br#"{"format_version": 99, "something": "else"}"#;
+        write_file_durably(&RealDisk, &member.join(IDENTITY), newer).unwrap();
+        let newer = open(dir.path(), 1, 2).err().unwrap().to_string();
+        assert!(newer.contains("format 99, newer"), "{newer}");
+        assert!(!RealDisk.exists(&member.join("LOCK")).unwrap());
+    }
+}

@@ -1,0 +1,165 @@
+//! What a member does on its own, ten times a second: snapshots, purge of the log, laggards, and
+//! giving up leadership when its disk hangs.
+
+use crate::raft::{Consensus, Role, Status};
+use crate::types::NodeId;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+const TICK: Duration = Duration::from_millis(100);
+/// Log bytes that make a snapshot due, whatever the number of entries: bounds replay and disk.
+const SNAPSHOT_BYTES: u64 = 256 << 20;
+/// Entries kept behind a snapshot for members that were away for a moment, at most (etcd's
+/// `--snapshot-catchup-entries`).
+const CATCH_UP_ENTRIES_MAX: u64 = 5_000;
+/// A connected follower whose lag pins more entries than this many snapshot intervals gets a
+/// snapshot instead.
+const LAG_SNAPSHOTS_MAX: u64 = 4;
+/// Pause between two kicks of the same laggard, and between two attempts to abdicate.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub struct Housekeeping {
+    consensus: Consensus,
+    snapshot_entries: u64,
+    last_snapshot: Progress,
+    purge_asked: u64,
+    last_kick: Option<Instant>,
+    last_abdication: Option<Instant>,
+}
+
+/// Where the log stood when the last snapshot was asked for.
+struct Progress {
+    index: u64,
+    log_bytes: u64,
+}
+
+impl Housekeeping {
+    pub fn new(consensus: Consensus, snapshot_entries: u64) -> Self {
+        let status = consensus.status();
+        let index = status.snapshot.map_or(0, |at| at.index);
+        let last_snapshot = Progress { index, log_bytes: consensus.log().stats().bytes_written };
+        Self {
+            consensus,
+            snapshot_entries: snapshot_entries.max(1),
+            last_snapshot,
+            purge_asked: 0,
+            last_kick: None,
+            last_abdication: None,
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(mut self) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.tick().await {
+                // Consensus is stopping; whoever watches it ends the process.
+                tracing::debug!(%error, "housekeeping ends");
+                return;
+            }
+        }
+    }
+
+    async fn tick(&mut self) -> std::io::Result<()> {
+        let status = self.consensus.status();
+        self.abdicate_if_stalled(&status).await?;
+        self.snapshot_if_due(&status).await?;
+        self.purge(&status).await?;
+        self.kick_laggards(&status);
+        Ok(())
+    }
+
+    async fn snapshot_if_due(&mut self, status: &Status) -> std::io::Result<()> {
+        let applied = status.applied.map_or(0, |at| at.index);
+        let bytes = self.consensus.log().stats().bytes_written;
+        let entries_due = applied.saturating_sub(self.last_snapshot.index) >= self.snapshot_entries;
+        let bytes_due = bytes.saturating_sub(self.last_snapshot.log_bytes) >= SNAPSHOT_BYTES;
+        if applied > 0 && (entries_due || bytes_due) {
+            self.last_snapshot = Progress { index: applied, log_bytes: bytes };
+            self.consensus.trigger_snapshot().await?;
+        }
+        Ok(())
+    }
+
+    /// Up to the snapshot, less what a short absence may need.
+    fn purge_target(&self, status: &Status) -> u64 {
+        let keep = CATCH_UP_ENTRIES_MAX.min(self.snapshot_entries / 2);
+        let snapshot = status.snapshot.map_or(0, |at| at.index);
+        snapshot.min(status.last_log_index.unwrap_or(0).saturating_sub(keep))
+    }
+
+    async fn purge(&mut self, status: &Status) -> std::io::Result<()> {
+        let target = self.purge_target(status);
+        if target > self.purge_asked {
+            self.purge_asked = target;
+            self.consensus.purge(target).await?;
+        }
+        Ok(())
+    }
+
+    /// openraft keeps every entry that is on its way to a connected follower, so one that cannot
+    /// keep up pins the leader's log without limit. Ending its stream unpins it; what it lacks
+    /// then comes as a snapshot.
+    fn kick_laggards(&mut self, status: &Status) {
+        if status.role != Role::Leader
+            || self.last_kick.is_some_and(|last| last.elapsed() < PATIENCE)
+        {
+            return;
+        }
+        let purged = status.purged.map_or(0, |at| at.index);
+        let pinned = self.purge_target(status).saturating_sub(purged);
+        if pinned <= LAG_SNAPSHOTS_MAX * self.snapshot_entries {
+            return;
+        }
+        for node in laggards(status, self.purge_target(status)) {
+            tracing::warn!(peer = format!("{node:x}"), pinned, "a slow member gets a snapshot");
+            self.consensus.kick(node);
+            self.last_kick = Some(Instant::now());
+            self.purge_asked = 0;
+        }
+    }
+
+    /// A leader whose disk hangs would keep its power, because heartbeats need no disk. It asks
+    /// the most advanced voter to take over.
+    async fn abdicate_if_stalled(&mut self, status: &Status) -> std::io::Result<()> {
+        let limit = self.consensus.timers().election;
+        let stalled = self.consensus.log().oldest_pending().is_some_and(|age| age > limit);
+        let waited = self.last_abdication.is_none_or(|last| last.elapsed() > limit * 4);
+        if status.role == Role::Leader
+            && stalled
+            && waited
+            && let Some(successor) = successor(status)
+        {
+            tracing::warn!(
+                successor = format!("{successor:x}"),
+                "the log's disk stalls: giving up leadership"
+            );
+            self.last_abdication = Some(Instant::now());
+            self.consensus.transfer_leadership(successor).await?;
+        }
+        Ok(())
+    }
+}
+
+fn laggards(status: &Status, target: u64) -> Vec<NodeId> {
+    let behind = |at: &Option<crate::types::Position>| at.map_or(0, |at| at.index) < target;
+    status.matched.iter().filter(|(_, at)| behind(at)).map(|(node, _)| *node).collect()
+}
+
+/// The voter, other than this leader, whose log is the most advanced.
+pub fn successor(status: &Status) -> Option<NodeId> {
+    status
+        .matched
+        .iter()
+        .filter(|(node, at)| {
+            at.is_some() && Some(**node) != leader_itself(status) && status.voters.contains(node)
+        })
+        .max_by_key(|(_, at)| **at)
+        .map(|(node, _)| *node)
+}
+
+fn leader_itself(status: &Status) -> Option<NodeId> {
+    (status.role == Role::Leader).then_some(status.voted_for)
+}

@@ -1,0 +1,234 @@
+//! Commands into the log: what waits becomes one entry, one entry in flight at a time.
+//!
+//! ```text
+//! handlers ──queue──> batcher ──one batch──> consensus (this member leads)
+//!                        │                 └─> forward, once and whole (another leads)
+//!                        └──one message of replies──> handlers
+//! ```
+//!
+//! No timer and no linger: while a batch is in flight the next one forms by itself. A batch wakes
+//! Raft's thread once and this one once, however many commands it holds.
+//!
+//! What cannot be known is not retried. A batch goes out again only if it certainly is in nobody's
+//! log: refused by a member that does not lead, or never sent.
+
+use super::NodeError;
+use crate::proto::peer;
+use crate::raft::{Client, Consensus, LeaderHint, Links, MemberNode, ProposeFailure};
+use crate::state_machine::{BatchBuilder, Command, Reply, decode_replies};
+use crate::types::NodeId;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+/// Commands that may wait; one more is refused with "too many requests".
+pub const QUEUE_COMMANDS_MAX: usize = 16_384;
+/// Bytes of commands that may wait.
+pub const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// A batch closes at this many commands or bytes, whichever comes first.
+const BATCH_COMMANDS_MAX: usize = 1024;
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// How long to wait for news of a leader before asking again.
+const LEADER_PATIENCE: Duration = Duration::from_millis(20);
+
+struct Proposal {
+    command: Command,
+    bytes: usize,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Reply, NodeError>>,
+}
+
+/// The handlers' end of the queue.
+#[derive(Clone)]
+pub struct Proposer {
+    queue: mpsc::Sender<Proposal>,
+    queued_bytes: Arc<AtomicUsize>,
+}
+
+impl Proposer {
+    /// Makes the queue and the batcher; the caller runs [`Batcher::run`].
+    pub fn new(consensus: Consensus, links: Links) -> (Self, Batcher) {
+        let (queue, waiting) = mpsc::channel(QUEUE_COMMANDS_MAX);
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let batcher = Batcher { waiting, queued_bytes: queued_bytes.clone(), consensus, links };
+        (Self { queue, queued_bytes }, batcher)
+    }
+
+    /// Carries out one command.
+    pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Reply, NodeError> {
+        let bytes = command.approximate_bytes();
+        let (reply, outcome) = oneshot::channel();
+        let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let proposal = Proposal { command, bytes, deadline, reply };
+        let sent = if queued + bytes > QUEUE_BYTES_MAX && queued > 0 {
+            Err(NodeError::TooManyRequests)
+        } else {
+            self.queue.try_send(proposal).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => NodeError::TooManyRequests,
+                mpsc::error::TrySendError::Closed(_) => NodeError::Stopped,
+            })
+        };
+        if let Err(error) = sent {
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(error);
+        }
+        match timeout_at(deadline, outcome).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(NodeError::Stopped),
+            Err(_) => Err(NodeError::Timeout),
+        }
+    }
+}
+
+/// The other end: forms batches and sends them.
+pub struct Batcher {
+    waiting: mpsc::Receiver<Proposal>,
+    queued_bytes: Arc<AtomicUsize>,
+    consensus: Consensus,
+    links: Links,
+}
+
+/// Those who wait for the replies of one batch, in order.
+struct Batch {
+    bytes: Bytes,
+    waiters: Vec<oneshot::Sender<Result<Reply, NodeError>>>,
+    /// The most patient command's.
+    deadline: Instant,
+}
+
+impl Batcher {
+    /// Runs until every [`Proposer`] is gone.
+    pub async fn run(mut self) {
+        while let Some(first) = self.waiting.recv().await {
+            let Some(batch) = self.gather(first) else { continue };
+            let outcome = self.carry_out(&batch).await;
+            answer(batch, outcome);
+        }
+    }
+
+    /// Everything that waits now, up to the limits of a batch, without what nobody waits for.
+    fn gather(&mut self, first: Proposal) -> Option<Batch> {
+        let now = Instant::now();
+        let mut builder = BatchBuilder::new();
+        let mut batch = Batch { bytes: Bytes::new(), waiters: Vec::new(), deadline: now };
+        let mut next = Some(first);
+        while let Some(proposal) = next {
+            self.queued_bytes.fetch_sub(proposal.bytes, Ordering::Relaxed);
+            // Work whose deadline has passed, or whose client has left, is dropped here, before it
+            // costs the cluster anything.
+            if proposal.deadline > now && !proposal.reply.is_closed() {
+                builder.push(&proposal.command);
+                batch.waiters.push(proposal.reply);
+                batch.deadline = batch.deadline.max(proposal.deadline);
+            }
+            let full = builder.len() >= BATCH_COMMANDS_MAX || builder.bytes() >= BATCH_BYTES_MAX;
+            next = if full { None } else { self.waiting.try_recv().ok() };
+        }
+        if batch.waiters.is_empty() {
+            return None;
+        }
+        batch.bytes = builder.finish();
+        Some(batch)
+    }
+
+    async fn carry_out(&self, batch: &Batch) -> Result<Vec<Reply>, NodeError> {
+        loop {
+            let attempt = match self.consensus.leader_hint() {
+                LeaderHint::Nobody => Attempt::NotTaken,
+                LeaderHint::Me => self.propose_here(batch).await,
+                LeaderHint::Other(leader, member) => self.forward(leader, &member, batch).await,
+            };
+            match attempt {
+                Attempt::Done(outcome) => return outcome,
+                Attempt::NotTaken if Instant::now() >= batch.deadline => {
+                    return Err(NodeError::Timeout);
+                }
+                Attempt::NotTaken => self.consensus.leadership_changed(LEADER_PATIENCE).await,
+            }
+        }
+    }
+
+    async fn propose_here(&self, batch: &Batch) -> Attempt {
+        let (done, outcome) = oneshot::channel();
+        self.consensus
+            .propose(batch.bytes.clone(), move |proposed| {
+                // Given up on at its deadline: nobody listens.
+                done.send(proposed).ok();
+            })
+            .await;
+        match timeout_at(batch.deadline, outcome).await {
+            Ok(Ok(Ok(replies))) => Attempt::Done(Ok(replies)),
+            Ok(Ok(Err(ProposeFailure::NotLeader(_)))) => Attempt::NotTaken,
+            Ok(Ok(Err(ProposeFailure::Unknown))) => Attempt::Done(Err(NodeError::TimeoutLeaderFail)),
+            Ok(Err(_)) => Attempt::Done(Err(NodeError::Stopped)),
+            Err(_) => Attempt::Done(Err(NodeError::Timeout)),
+        }
+    }
+
+    async fn forward(&self, leader: NodeId, member: &MemberNode, batch: &Batch) -> Attempt {
+        let Ok(links) = self.links.to(leader, member) else { return Attempt::NotTaken };
+        match timeout_at(batch.deadline, send(links.entries, batch)).await {
+            Ok(attempt) => attempt,
+            Err(_) => Attempt::Done(Err(NodeError::TimeoutConnectionLost)),
+        }
+    }
+}
+
+enum Attempt {
+    Done(Result<Vec<Reply>, NodeError>),
+    /// Certainly in nobody's log.
+    NotTaken,
+}
+
+/// Sends a batch to the leader, once.
+async fn send(mut client: Client, batch: &Batch) -> Attempt {
+    use peer::forward_response::Answer;
+    use peer::refused::Reason;
+    let left = batch.deadline.saturating_duration_since(Instant::now());
+    let timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+    let request = peer::ForwardRequest { batch: batch.bytes.clone(), timeout_ms };
+    let answer = match client.forward(request).await {
+        Ok(answer) => answer.into_inner().answer,
+        Err(status) if crate::raft::was_never_sent(&status) => return Attempt::NotTaken,
+        // The peer looked at the introduction only: it is starting, or refuses us.
+        Err(status) if status.code() == tonic::Code::FailedPrecondition => {
+            return Attempt::NotTaken;
+        }
+        Err(status) => {
+            tracing::debug!(%status, "a forwarded batch has an unknown outcome");
+            return Attempt::Done(Err(NodeError::TimeoutLeaderFail));
+        }
+    };
+    match answer {
+        Some(Answer::Replies(replies)) => match decode_replies(replies) {
+            Ok(replies) if replies.len() == batch.waiters.len() => Attempt::Done(Ok(replies)),
+            _ => Attempt::Done(Err(NodeError::TimeoutLeaderFail)),
+        },
+        Some(Answer::Refused(refused)) => match refused.reason() {
+            Reason::NotLeader => Attempt::NotTaken,
+            Reason::TooManyRequests => Attempt::Done(Err(NodeError::TooManyRequests)),
+            Reason::TooLarge => Attempt::Done(Err(NodeError::TooLarge)),
+        },
+        Some(Answer::Unknown(_)) | None => Attempt::Done(Err(NodeError::TimeoutLeaderFail)),
+    }
+}
+
+fn answer(batch: Batch, outcome: Result<Vec<Reply>, NodeError>) {
+    match outcome {
+        Ok(replies) => {
+            assert_eq!(replies.len(), batch.waiters.len(), "one reply a command");
+            for (waiter, reply) in batch.waiters.into_iter().zip(replies) {
+                // The client may have left.
+                waiter.send(Ok(reply)).ok();
+            }
+        }
+        Err(error) => {
+            for waiter in batch.waiters {
+                waiter.send(Err(error)).ok();
+            }
+        }
+    }
+}

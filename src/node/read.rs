@@ -1,0 +1,108 @@
+//! Linearizable reads: one quorum round for all who wait, then wait until it is applied here.
+//!
+//! A read uses only a round that began after it arrived: whoever comes while one is in flight joins
+//! the next. A follower asks the leader for the position and serves the data itself. No leader-lease
+//! reads: a restarted follower forgets the lease it gave.
+
+use super::NodeError;
+use crate::proto::peer;
+use crate::raft::{Consensus, LeaderHint, Links, MemberNode};
+use crate::types::NodeId;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Reads that may wait for a round; one more is refused.
+pub const QUEUE_READS_MAX: usize = 65_536;
+/// How long to wait for news of a leader before asking again.
+const LEADER_PATIENCE: Duration = Duration::from_millis(20);
+
+type Waiter = oneshot::Sender<()>;
+
+#[derive(Clone)]
+pub struct Barrier {
+    queue: mpsc::Sender<Waiter>,
+}
+
+impl Barrier {
+    /// Makes the queue and its worker; the caller runs [`Rounds::run`].
+    pub fn new(consensus: Consensus, links: Links) -> (Self, Rounds) {
+        let (queue, waiting) = mpsc::channel(QUEUE_READS_MAX);
+        let applied = consensus.applied();
+        (Self { queue }, Rounds { waiting, consensus, links, applied })
+    }
+
+    /// Returns once this member's state includes everything acknowledged before the call.
+    pub async fn wait(&self, deadline: Instant) -> Result<(), NodeError> {
+        let (waiter, passed) = oneshot::channel();
+        self.queue.try_send(waiter).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => NodeError::TooManyRequests,
+            mpsc::error::TrySendError::Closed(_) => NodeError::Stopped,
+        })?;
+        match timeout_at(deadline, passed).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(NodeError::Stopped),
+            Err(_) => Err(NodeError::Timeout),
+        }
+    }
+}
+
+pub struct Rounds {
+    waiting: mpsc::Receiver<Waiter>,
+    consensus: Consensus,
+    links: Links,
+    applied: watch::Receiver<u64>,
+}
+
+impl Rounds {
+    /// Runs until every [`Barrier`] is gone.
+    pub async fn run(mut self) {
+        while let Some(first) = self.waiting.recv().await {
+            let mut waiters = vec![first];
+            loop {
+                while let Ok(more) = self.waiting.try_recv() {
+                    waiters.push(more);
+                }
+                waiters.retain(|waiter| !waiter.is_closed());
+                if waiters.is_empty() {
+                    break;
+                }
+                let Some(index) = self.round().await else {
+                    self.consensus.leadership_changed(LEADER_PATIENCE).await;
+                    continue;
+                };
+                let patience = self.consensus.timers().election;
+                let reached = self.applied.wait_for(|applied| *applied >= index);
+                match timeout(patience, reached).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) => return,
+                    // This member lags: look who still waits, and ask again.
+                    Err(_) => continue,
+                }
+                for waiter in waiters.drain(..) {
+                    // The client may have left.
+                    waiter.send(()).ok();
+                }
+                break;
+            }
+        }
+    }
+
+    /// One confirmation by a quorum: the index to wait for.
+    async fn round(&self) -> Option<u64> {
+        match self.consensus.leader_hint() {
+            LeaderHint::Me => self.consensus.read_index().await.ok().map(|at| at.index),
+            LeaderHint::Other(leader, member) => self.ask(leader, &member).await,
+            LeaderHint::Nobody => None,
+        }
+    }
+
+    async fn ask(&self, leader: NodeId, member: &MemberNode) -> Option<u64> {
+        let mut client = self.links.to(leader, member).ok()?.control;
+        let patience = self.consensus.timers().election;
+        let call = client.read_index(peer::ReadIndexRequest {});
+        let answer = timeout(patience, call).await.ok()?.ok()?.into_inner();
+        // An answer of somebody else than the asked leader is no answer.
+        (answer.leader == leader).then_some(answer.position?.index)
+    }
+}

@@ -1,0 +1,211 @@
+//! Committed entries into the state machine: in order, on one thread.
+//!
+//! The state machine blocks (RocksDB may stall a writer), so it runs on its own [`Worker`]: a
+//! stalled store then delays answers, never heartbeats or votes.
+
+use super::snapshot::{Snapshot, SnapshotDir, Snapshots, stored_membership};
+use super::state_dir::StateDir;
+use super::type_config::{
+    Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id_of, position_of,
+};
+use super::wire::encode_membership;
+use crate::env::Worker;
+use crate::mvcc::Store;
+use crate::state_machine::{Entry as StateEntry, EntryBody, StateMachine};
+use arc_swap::ArcSwap;
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// Entries and bytes of them that are applied in one step; a longer backlog goes in several.
+const STEP_ENTRIES_MAX: usize = 1024;
+const STEP_BYTES_MAX: usize = 8 << 20;
+
+/// The store that readers use now; replaced as a whole when a snapshot is installed.
+pub type SharedStore = Arc<ArcSwap<Store>>;
+
+pub struct Applier {
+    machine: Arc<Mutex<StateMachine>>,
+    store: SharedStore,
+    state_dir: Arc<StateDir>,
+    snapshots: Snapshots,
+    worker: Worker,
+    applied: watch::Sender<u64>,
+    installs: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Applier {
+    pub fn new(
+        machine: StateMachine,
+        state_dir: StateDir,
+        snapshots: Snapshots,
+        worker: Worker,
+    ) -> Self {
+        let store = Arc::new(ArcSwap::new(machine.store()));
+        let (applied, _) = watch::channel(machine.applied().map_or(0, |last| last.index));
+        Self {
+            machine: Arc::new(Mutex::new(machine)),
+            store,
+            state_dir: Arc::new(state_dir),
+            snapshots,
+            worker,
+            applied,
+            installs: Arc::default(),
+        }
+    }
+
+    pub fn store(&self) -> SharedStore {
+        self.store.clone()
+    }
+
+    /// Follows the index of the last applied entry.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Counts installed snapshots.
+    pub fn installs(&self) -> Arc<std::sync::atomic::AtomicU64> {
+        self.installs.clone()
+    }
+
+    async fn step(
+        &self,
+        entries: Vec<StateEntry>,
+        responders: Vec<Option<ApplyResponder<TypeConfig>>>,
+    ) -> io::Result<()> {
+        let Some(last) = entries.last().map(|entry| entry.position.index) else { return Ok(()) };
+        let machine = self.machine.clone();
+        let replies = self
+            .worker
+            .run(move || {
+                let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+                machine.apply(&entries)
+            })
+            .await?
+            .map_err(io::Error::other)?;
+        for (responder, replies) in responders.into_iter().zip(replies) {
+            if let Some(responder) = responder {
+                responder.send(replies);
+            }
+        }
+        self.applied.send_replace(last);
+        Ok(())
+    }
+}
+
+/// Bytes that an entry costs a step.
+fn weight(entry: &StateEntry) -> usize {
+    match &entry.body {
+        EntryBody::Blank => 0,
+        EntryBody::Membership(bytes) | EntryBody::Commands(bytes) => bytes.len(),
+    }
+}
+
+fn state_entry(entry: Entry) -> StateEntry {
+    let position = position_of(&entry.log_id);
+    let body = match entry.payload {
+        EntryPayload::Blank => EntryBody::Blank,
+        EntryPayload::Normal(batch) => EntryBody::Commands(batch.0),
+        EntryPayload::Membership(membership) => {
+            EntryBody::Membership(encode_membership(&membership))
+        }
+    };
+    StateEntry { position, body }
+}
+
+impl RaftStateMachine<TypeConfig> for Applier {
+    type SnapshotData = SnapshotDir;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let membership = stored_membership(machine.membership().as_ref())?;
+        Ok((machine.applied().map(log_id_of), membership))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let (mut step, mut responders, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let entry = state_entry(entry);
+            bytes += weight(&entry);
+            step.push(entry);
+            responders.push(responder);
+            if step.len() >= STEP_ENTRIES_MAX || bytes >= STEP_BYTES_MAX {
+                self.step(std::mem::take(&mut step), std::mem::take(&mut responders)).await?;
+                bytes = 0;
+            }
+        }
+        self.step(step, responders).await
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { store: self.store.load_full(), snapshots: self.snapshots.clone() }
+    }
+
+    /// Replaces the state: the received directory becomes the new state directory by rename, and
+    /// its first checkpoint the current snapshot. Any failure stops the process (invariant 5).
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotDir,
+    ) -> Result<(), io::Error> {
+        let expected = meta.last_log_id.as_ref().map(position_of);
+        let (machine, state_dir) = (self.machine.clone(), self.state_dir.clone());
+        let (shared, snapshots) = (self.store.clone(), self.snapshots.clone());
+        let install = move || -> io::Result<()> {
+            let fresh = state_dir.replace(&snapshot.data_dir(), |dir| {
+                let fresh = state_dir.open_machine(dir)?;
+                if fresh.applied() == expected {
+                    Ok(fresh)
+                } else {
+                    Err(io::Error::other(format!(
+                        "the snapshot is labelled {expected:?} and holds {:?}",
+                        fresh.applied()
+                    )))
+                }
+            })?;
+            let store = fresh.store();
+            let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            let old = std::mem::replace(&mut *machine, fresh);
+            shared.store(store.clone());
+            drop(machine);
+            drop(old);
+            state_dir.remove_old()?;
+            snapshots.build_blocking(&store)?;
+            Ok(())
+        };
+        self.worker.run(install).await??;
+        let applied = expected.map_or(0, |last| last.index);
+        self.installs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.applied.send_replace(applied);
+        tracing::info!(index = applied, "applied snapshot");
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        Ok(self.snapshots.current())
+    }
+}
+
+/// Builds a snapshot beside apply. What it contains is read from the checkpoint itself.
+pub struct Builder {
+    store: Arc<Store>,
+    snapshots: Snapshots,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotDir;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let snapshot = self.snapshots.build(self.store.clone()).await?;
+        tracing::info!(id = snapshot.snapshot.id(), "saved snapshot");
+        Ok(snapshot)
+    }
+}

@@ -1,0 +1,346 @@
+//! The facade of this floor: consensus without openraft's types.
+//!
+//! A [`Consensus`] is made on the runtime that it lives on; its methods may be called from any.
+
+use super::applier::{Applier, SharedStore};
+use super::factory::{Kicks, PeerNetworks};
+use super::identity::Pins;
+use super::links::Links;
+use super::log::SegmentedLog;
+use super::log_store::LogStore;
+use super::network::NetworkTimes;
+use super::status::{Role, Status};
+use super::type_config::{Batch, MemberNode, OnComplete, TypeConfig, position_of};
+use crate::state_machine::Reply;
+use crate::types::{NodeId, Position};
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{
+    ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError,
+};
+use openraft::raft::ClientWriteResult;
+use openraft::{ChangeMembers, Config, LinearizerOption, Raft, ReadPolicy, SnapshotPolicy};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Apply commands that may wait in front of the state machine. openraft blocks its core when this
+/// is full, heartbeats and votes included, so [`super::peer_service`] stops taking entries long
+/// before.
+const STATE_MACHINE_QUEUE: u64 = 4096;
+/// Entries of one append message; its bytes are capped by `log_store::READ_BYTES_MAX`.
+const APPEND_ENTRIES_MAX: u64 = 1024;
+/// Calls that wait for Raft's core.
+const CORE_QUEUE: u64 = 8192;
+/// Entries that the purge leaves behind at least, per batch.
+const PURGE_BATCH: u64 = 64;
+
+/// The timers of consensus. The election timeout is the longest; the shortest is half of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Timers {
+    pub heartbeat: Duration,
+    pub election: Duration,
+}
+
+/// Why a batch was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProposeFailure {
+    /// Certainly not in the log. A leader to turn to, if one is known.
+    NotLeader(Option<NodeId>),
+    /// It was in this member's log and was given up there: it may or may not be carried out.
+    Unknown,
+}
+
+/// Why no read index was confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFailure {
+    NotLeader(Option<NodeId>),
+    /// The quorum did not answer in time.
+    NoQuorum,
+    Stopped,
+}
+
+/// Whom to send a batch to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaderHint {
+    Me,
+    Other(NodeId, MemberNode),
+    Nobody,
+}
+
+pub type Proposed = Result<Vec<Reply>, ProposeFailure>;
+
+/// What a member's consensus is made of; all opened by the caller.
+pub struct Parts {
+    pub log: SegmentedLog,
+    pub applier: Applier,
+    pub pins: Pins,
+    pub links: Links,
+    pub timers: Timers,
+}
+
+#[derive(Clone)]
+pub struct Consensus {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    raft: Raft<TypeConfig, Applier>,
+    log: SegmentedLog,
+    store: SharedStore,
+    applied: watch::Receiver<u64>,
+    installs: Arc<AtomicU64>,
+    kicks: Kicks,
+    timers: Timers,
+    started: Instant,
+    /// Milliseconds after `started` at which a leader was last heard.
+    heard_ms: AtomicU64,
+}
+
+impl Consensus {
+    /// Builds and runs Raft on the current runtime.
+    pub async fn start(parts: Parts) -> io::Result<Self> {
+        let Parts { log, applier, pins, links, timers } = parts;
+        let config = config(timers).validate().map_err(io::Error::other)?;
+        let (store, applied, installs) = (applier.store(), applier.applied(), applier.installs());
+        let kicks = Kicks::default();
+        let times = NetworkTimes::from_election_timeout(timers.election);
+        let networks = PeerNetworks::new(links, times, kicks.clone());
+        let node = pins.me().node;
+        let raft =
+            Raft::new(node, Arc::new(config), networks, LogStore::new(log.clone()), applier)
+                .await
+                .map_err(io::Error::other)?;
+        let heard_ms = AtomicU64::new(0);
+        let started = Instant::now();
+        let inner =
+            Inner { raft, log, store, applied, installs, kicks, timers, started, heard_ms };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(super) fn raft(&self) -> &Raft<TypeConfig, Applier> {
+        &self.inner.raft
+    }
+
+    pub fn store(&self) -> &SharedStore {
+        &self.inner.store
+    }
+
+    pub fn log(&self) -> &SegmentedLog {
+        &self.inner.log
+    }
+
+    pub fn timers(&self) -> Timers {
+        self.inner.timers
+    }
+
+    /// Follows the index of the last applied entry.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.inner.applied.clone()
+    }
+
+    pub fn snapshots_installed(&self) -> u64 {
+        self.inner.installs.load(Ordering::Relaxed)
+    }
+
+    /// Starts a new cluster of these voters. Every founding member may do so: the first log entry
+    /// is the same everywhere. Doing it again is no error.
+    pub async fn found(&self, members: BTreeMap<NodeId, MemberNode>) -> io::Result<()> {
+        match self.inner.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    /// Proposes a batch as one log entry. `done` is called on Raft's runtime, so it must only hand
+    /// its value on; it is dropped uncalled if consensus stops.
+    pub async fn propose(&self, batch: Bytes, done: impl FnOnce(Proposed) + Send + 'static) {
+        let responder = OnComplete(Box::new(move |result: ClientWriteResult<TypeConfig>| {
+            done(match result {
+                Ok(response) => Ok(response.data),
+                Err(ClientWriteError::ForwardToLeader(forward)) => {
+                    Err(ProposeFailure::NotLeader(forward.leader_id))
+                }
+                Err(_) => Err(ProposeFailure::Unknown),
+            });
+        }));
+        if let Err(error) = self.inner.raft.client_write_ff(Batch(batch), Some(responder)).await {
+            // `done` went with the message: whoever waits for it sees its channel close.
+            tracing::debug!(%error, "consensus has stopped");
+        }
+    }
+
+    /// Confirms with a quorum that this member leads, and answers the position that a read must
+    /// wait for. openraft serves many waiting calls with one round.
+    pub async fn read_index(&self) -> Result<Position, ReadFailure> {
+        let option = LinearizerOption::from(ReadPolicy::ReadIndex);
+        match self.inner.raft.get_read_linearizer(option).await {
+            Ok(linearizer) => Ok(position_of(linearizer.read_log_id().log_id())),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(ReadFailure::NotLeader(forward.leader_id))
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(ReadFailure::NoQuorum)
+            }
+            Err(RaftError::Fatal(_)) => Err(ReadFailure::Stopped),
+        }
+    }
+
+    /// Asks a voter to take over. Says nothing about success: watch [`Self::status`].
+    pub async fn transfer_leadership(&self, to: NodeId) -> io::Result<()> {
+        self.inner.raft.trigger().transfer_leader(to).await.map_err(io::Error::other)
+    }
+
+    /// Starts building a snapshot, if none is being built.
+    pub async fn trigger_snapshot(&self) -> io::Result<()> {
+        self.inner.raft.trigger().snapshot().await.map_err(io::Error::other)
+    }
+
+    /// Lets the log be purged up to an index; never past the current snapshot.
+    pub async fn purge(&self, upto: u64) -> io::Result<()> {
+        self.inner.raft.trigger().purge_log(upto).await.map_err(io::Error::other)
+    }
+
+    /// Ends the stream of entries to a peer: what was in flight is forgotten, so the log may be
+    /// purged past it and the peer gets a snapshot instead.
+    pub fn kick(&self, node: NodeId) {
+        self.inner.kicks.kick(node);
+    }
+
+    /// Adds a learner (returns at once), for a later [`Self::set_voters`].
+    pub async fn add_learner(&self, node: NodeId, member: MemberNode) -> io::Result<()> {
+        self.inner.raft.add_learner(node, member, false).await.map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    /// Moves to another set of voters through a joint configuration. The removed leave altogether.
+    pub async fn set_voters(&self, change: ChangeVoters) -> io::Result<()> {
+        let change = match change {
+            ChangeVoters::Add(nodes) => ChangeMembers::AddVoterIds(nodes.into_iter().collect()),
+            ChangeVoters::Remove(nodes) => ChangeMembers::RemoveVoters(nodes.into_iter().collect()),
+        };
+        self.inner.raft.change_membership(change, false).await.map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    /// A leader's call was taken in: it is alive.
+    pub(super) fn heard_leader(&self) {
+        let ms = u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.inner.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Whether this member leads, or whom it would turn to: cheap, and not checked for being
+    /// current. Nothing safe depends on it.
+    pub fn leader_hint(&self) -> LeaderHint {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        match metrics.current_leader {
+            Some(leader) if leader == metrics.id => LeaderHint::Me,
+            Some(leader) => {
+                let membership = metrics.membership_config.membership();
+                match membership.get_node(&leader) {
+                    Some(member) => LeaderHint::Other(leader, member.clone()),
+                    None => LeaderHint::Nobody,
+                }
+            }
+            None => LeaderHint::Nobody,
+        }
+    }
+
+    /// Returns when something about leadership changed, or after `patience`.
+    pub async fn leadership_changed(&self, patience: Duration) {
+        let mut metrics = self.inner.raft.server_metrics();
+        // Both outcomes mean "look again"; a closed channel is noticed by the next call.
+        tokio::time::timeout(patience, metrics.changed()).await.ok();
+    }
+
+    /// Waits until this member's state is not older than what it had committed before it started.
+    pub async fn recovered(&self) -> bool {
+        self.inner.raft.wait_for_recovery(None).await.is_ok()
+    }
+
+    /// What this member's consensus looks like now.
+    pub fn status(&self) -> Status {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let mut status = Status::from_metrics(&metrics);
+        let silence = self.inner.timers.election * 2;
+        let may_name = match status.role {
+            // A leader that has not heard a quorum for an election timeout may have been replaced.
+            Role::Leader => {
+                status.voters.len() == 1
+                    || metrics
+                        .last_quorum_acked
+                        .is_some_and(|acked| acked.elapsed() < self.inner.timers.election)
+            }
+            _ => {
+                let heard = Duration::from_millis(self.inner.heard_ms.load(Ordering::Relaxed));
+                self.inner.started.elapsed().saturating_sub(heard) < silence
+            }
+        };
+        if !may_name {
+            status.leader = None;
+        }
+        status
+    }
+
+    /// Returns the reason when consensus stops; waits while it runs.
+    pub async fn stopped(&self) -> String {
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return match fatal {
+                    Fatal::StorageError(error) => error.to_string(),
+                    Fatal::Panicked => "a panic in consensus".to_owned(),
+                    Fatal::Stopped => "consensus stopped".to_owned(),
+                };
+            }
+            if metrics.changed().await.is_err() {
+                return "consensus is gone".to_owned();
+            }
+        }
+    }
+
+    /// Stops consensus and waits for its tasks.
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop cleanly");
+        }
+    }
+}
+
+/// A change of the voters.
+pub enum ChangeVoters {
+    Add(Vec<NodeId>),
+    Remove(Vec<NodeId>),
+}
+
+fn config(timers: Timers) -> Config {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let longest = ms(timers.election).max(2);
+    Config {
+        cluster_name: "quorate".to_owned(),
+        heartbeat_interval: ms(timers.heartbeat).max(1),
+        election_timeout_min: longest / 2,
+        election_timeout_max: longest,
+        // Snapshots and purges are decided by bytes and entries in node/housekeeping.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        purge_batch_size: PURGE_BATCH,
+        max_payload_entries: APPEND_ENTRIES_MAX,
+        max_append_entries: Some(APPEND_ENTRIES_MAX),
+        api_channel_size: Some(CORE_QUEUE),
+        state_machine_channel_size: Some(STATE_MACHINE_QUEUE),
+        // Invariant 12: with the defaults it stays dead for the whole length of several partial
+        // partitions, and may serve stale reads after a restart.
+        enable_pre_vote: Some(true),
+        quorum_loss_probe_interval: Some(2 * longest),
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        ..Config::default()
+    }
+}

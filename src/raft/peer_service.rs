@@ -1,0 +1,408 @@
+//! The peer port: what this member does when another one calls.
+//!
+//! Each call is checked (`identity`) before its body is looked at, and every value is checked for
+//! what openraft takes for granted: the caller speaks for itself, entries are consecutive, formats
+//! are known. What openraft answers is passed back as a value, never as a transport error.
+
+use super::consensus::{Consensus, ProposeFailure, ReadFailure};
+use super::identity::{Caller, Pins};
+use super::links::PEER_MESSAGE_BYTES_MAX;
+use super::snapshot_stream::Receiver;
+use super::type_config::TypeConfig;
+use super::wire::{self, WireError};
+use crate::env::Worker;
+use crate::proto::peer;
+use crate::proto::peer::peer_server::{Peer, PeerServer};
+use crate::state_machine::{decode_batch, encode_replies};
+use crate::types::NodeId;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt, stream};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, VoteRequest,
+};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Entries taken in and not yet applied before this member stops reading more from its leader.
+/// Heartbeats and votes go on; without this gate a slow state machine would block openraft's core.
+const APPLY_LAG_MAX: u64 = 2048;
+/// Forwarded batches in flight; more are refused at once.
+const FORWARDS_MAX: usize = 256;
+
+/// What the service is made of. Consensus comes later than the port: a starting member answers
+/// `Hello` before it may vote.
+#[derive(Clone)]
+pub struct PeerService {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    pins: Pins,
+    consensus: OnceLock<Consensus>,
+    receiver: Receiver,
+    /// This data directory has taken part in Raft before.
+    started: bool,
+    forwards: Semaphore,
+    inspector: Worker,
+    /// Reasons to stop the process.
+    fatal: mpsc::Sender<String>,
+}
+
+impl PeerService {
+    pub fn new(
+        name: String,
+        pins: Pins,
+        receiver: Receiver,
+        started: bool,
+        inspector: Worker,
+        fatal: mpsc::Sender<String>,
+    ) -> Self {
+        let shared = Shared {
+            name,
+            pins,
+            consensus: OnceLock::new(),
+            receiver,
+            started,
+            forwards: Semaphore::new(FORWARDS_MAX),
+            inspector,
+            fatal,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Opens the calls that need consensus.
+    pub fn set_consensus(&self, consensus: Consensus) {
+        // A second one would be a bug of the assembly; the first stays.
+        self.shared.consensus.set(consensus).ok();
+    }
+
+    pub fn into_server(self) -> PeerServer<Self> {
+        PeerServer::new(self)
+            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
+    }
+
+    async fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        self.shared.pins.check(request.metadata()).await
+    }
+
+    fn consensus(&self) -> Result<&Consensus, Status> {
+        self.shared.consensus.get().ok_or_else(|| Status::unavailable("this member is starting"))
+    }
+
+    /// Reads an append and stops the process if a newer build wrote it.
+    fn read_append(
+        &self,
+        caller: Caller,
+        request: peer::AppendRequest,
+    ) -> Result<AppendEntriesRequest<TypeConfig>, Status> {
+        let request = wire::append_from_proto(request).map_err(|error| self.refuse(&error))?;
+        speaks_for_itself(caller, request.vote.leader_id.voted_for)?;
+        if !request.vote.committed {
+            return Err(Status::invalid_argument("entries from somebody who was not elected"));
+        }
+        Ok(request)
+    }
+
+    fn refuse(&self, error: &WireError) -> Status {
+        if matches!(error, WireError::NewerFormat { .. }) {
+            // Full means that an earlier reason is on its way already.
+            self.shared.fatal.try_send(error.to_string()).ok();
+        }
+        Status::invalid_argument(error.to_string())
+    }
+}
+
+fn speaks_for_itself(caller: Caller, node: NodeId) -> Result<(), Status> {
+    if caller.node == node {
+        return Ok(());
+    }
+    Err(Status::invalid_argument("a member may only speak for itself"))
+}
+
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("consensus has stopped: {error}"))
+}
+
+/// Entries as openraft wants them: decoded, and read only as fast as they are applied. A bad
+/// message ends the stream, and its reason is told by the answers' side.
+struct Entries {
+    service: PeerService,
+    consensus: Consensus,
+    caller: Caller,
+    requests: Streaming<peer::AppendRequest>,
+    /// The last index that the leader called committed in an earlier message.
+    committed: u64,
+    error: Arc<OnceLock<Status>>,
+}
+
+impl Entries {
+    async fn next(mut self) -> Option<(AppendEntriesRequest<TypeConfig>, Self)> {
+        match self.read().await {
+            Ok(Some(request)) => Some((request, self)),
+            Ok(None) => None,
+            Err(status) => {
+                tracing::debug!(%status, "a stream of entries ends");
+                self.error.set(status).ok();
+                None
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<AppendEntriesRequest<TypeConfig>>, Status> {
+        let Some(request) = self.requests.message().await? else { return Ok(None) };
+        let request = self.service.read_append(self.caller, request)?;
+        if let Some(last) = request.entries.last() {
+            // Only what an earlier message called committed can be applied by now: waiting for more
+            // would be waiting for this very message.
+            let target = last.log_id.index.saturating_sub(APPLY_LAG_MAX).min(self.committed);
+            let mut applied = self.consensus.applied();
+            applied.wait_for(|applied| *applied >= target).await.map_err(stopped)?;
+        }
+        if let Some(committed) = &request.leader_commit {
+            self.committed = self.committed.max(committed.index);
+        }
+        self.consensus.heard_leader();
+        Ok(Some(request))
+    }
+}
+
+fn answers(
+    results: impl Stream<Item = Result<StreamAppendResult<TypeConfig>, impl std::fmt::Display>>
+    + Send
+    + 'static,
+    error: Arc<OnceLock<Status>>,
+) -> BoxStream<'static, Result<peer::AppendResponse, Status>> {
+    let results = results.map(|result| match result {
+        Ok(answer) => Ok(wire::answer_to_proto(&answer)),
+        Err(fatal) => Err(stopped(fatal)),
+    });
+    let last_word = stream::once(async move { error.get().cloned() });
+    Box::pin(results.chain(last_word.filter_map(async |status| status.map(Err))))
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    type AppendStream = BoxStream<'static, Result<peer::AppendResponse, Status>>;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<peer::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        let caller = self.caller(&request).await?;
+        let consensus = self.consensus()?.clone();
+        let error = Arc::new(OnceLock::new());
+        let entries = Entries {
+            service: self.clone(),
+            consensus: consensus.clone(),
+            caller,
+            requests: request.into_inner(),
+            committed: 0,
+            error: error.clone(),
+        };
+        let entries = Box::pin(stream::unfold(entries, Entries::next));
+        let results = consensus.raft().stream_append(entries);
+        Ok(Response::new(answers(results, error)))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<peer::AppendRequest>,
+    ) -> Result<Response<peer::AppendResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        let consensus = self.consensus()?;
+        let request = self.read_append(caller, request.into_inner())?;
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let previous = request.prev_log_id;
+        let answer = consensus.raft().append_entries(request).await.map_err(stopped)?;
+        let answer: StreamAppendResult<TypeConfig> = match answer {
+            AppendEntriesResponse::Success => Ok(last),
+            AppendEntriesResponse::PartialSuccess(matched) => Ok(matched),
+            AppendEntriesResponse::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote)),
+            AppendEntriesResponse::Conflict => {
+                let previous = previous.ok_or_else(|| Status::internal("nothing conflicts"))?;
+                Err(StreamAppendError::Conflict(previous))
+            }
+        };
+        if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
+            consensus.heard_leader();
+        }
+        Ok(Response::new(wire::answer_to_proto(&answer)))
+    }
+
+    async fn vote(
+        &self,
+        request: Request<peer::VoteRequest>,
+    ) -> Result<Response<peer::VoteResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        let consensus = self.consensus()?;
+        let request = request.into_inner();
+        let vote = wire::vote_from_proto(request.vote).map_err(|error| self.refuse(&error))?;
+        speaks_for_itself(caller, vote.leader_id.voted_for)?;
+        if vote.committed {
+            return Err(Status::invalid_argument("a candidate is not elected yet"));
+        }
+        let mut ask = VoteRequest::new(vote, request.last_log.map(wire::log_id_from_proto));
+        ask.leadership_transfer = request.leadership_transfer;
+        let answer = if request.pre_vote {
+            consensus.raft().pre_vote(ask).await
+        } else {
+            consensus.raft().vote(ask).await
+        };
+        let answer = answer.map_err(stopped)?;
+        Ok(Response::new(peer::VoteResponse {
+            vote: Some(wire::vote_to_proto(&answer.vote)),
+            granted: answer.vote_granted,
+            last_log: answer.last_log_id.as_ref().map(wire::log_id_to_proto),
+        }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<peer::TransferLeaderRequest>,
+    ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        let request = request.into_inner();
+        let from = wire::vote_from_proto(request.from_leader).map_err(|error| self.refuse(&error))?;
+        speaks_for_itself(caller, from.leader_id.voted_for)?;
+        let last = request.last_log.map(wire::log_id_from_proto);
+        let request = TransferLeaderRequest::new(from, request.to, last);
+        let answer =
+            self.consensus()?.raft().handle_transfer_leader(request).await.map_err(stopped)?;
+        let reason = answer.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        Ok(Response::new(peer::TransferLeaderResponse { accepted: answer.is_ok(), reason }))
+    }
+
+    async fn offer_snapshot(
+        &self,
+        request: Request<peer::SnapshotOffer>,
+    ) -> Result<Response<peer::SnapshotAnswer>, Status> {
+        self.caller(&request).await?;
+        self.consensus()?;
+        let held_bytes = self.shared.receiver.offered(request.into_inner()).await?;
+        Ok(Response::new(peer::SnapshotAnswer { held_bytes, vote: None }))
+    }
+
+    async fn send_snapshot(
+        &self,
+        request: Request<Streaming<peer::SnapshotFrame>>,
+    ) -> Result<Response<peer::SnapshotReceipt>, Status> {
+        let caller = self.caller(&request).await?;
+        let consensus = self.consensus()?;
+        let (vote, snapshot) = self.shared.receiver.receive(request.into_inner()).await?;
+        speaks_for_itself(caller, vote.leader_id.voted_for)?;
+        if !vote.committed {
+            return Err(Status::invalid_argument("a snapshot from somebody who was not elected"));
+        }
+        consensus.heard_leader();
+        let answer =
+            consensus.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        let vote = Some(wire::vote_to_proto(&answer.vote));
+        Ok(Response::new(peer::SnapshotReceipt { vote }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<peer::ReadIndexRequest>,
+    ) -> Result<Response<peer::ReadIndexResponse>, Status> {
+        self.caller(&request).await?;
+        let answer = self.consensus()?.read_index().await;
+        let position = answer.map_err(|failure| match failure {
+            ReadFailure::NotLeader(_) => Status::failed_precondition("not leader"),
+            ReadFailure::NoQuorum => Status::unavailable("no quorum"),
+            ReadFailure::Stopped => stopped("fatal"),
+        })?;
+        Ok(Response::new(peer::ReadIndexResponse {
+            leader: self.shared.pins.me().node,
+            position: Some(wire::position_to_proto(position)),
+        }))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<peer::ForwardRequest>,
+    ) -> Result<Response<peer::ForwardResponse>, Status> {
+        use peer::forward_response::Answer;
+        self.caller(&request).await?;
+        let consensus = self.consensus()?;
+        let request = request.into_inner();
+        let answer = |answer| Ok(Response::new(peer::ForwardResponse { answer: Some(answer) }));
+        let refused = |reason: peer::refused::Reason, leader: Option<NodeId>| {
+            let leader = leader.unwrap_or(0);
+            answer(Answer::Refused(peer::Refused { reason: reason.into(), leader }))
+        };
+        // What reaches the log must be applicable by every member: decoded here, once, because an
+        // undecodable entry would stop them all.
+        if let Err(error) = decode_batch(request.batch.clone()) {
+            return Err(Status::invalid_argument(format!("forwarded batch: {error}")));
+        }
+        let Ok(_permit) = self.shared.forwards.try_acquire() else {
+            return refused(peer::refused::Reason::TooManyRequests, None);
+        };
+        let (done, outcome) = oneshot::channel();
+        consensus
+            .propose(request.batch, move |result| {
+                // The caller's deadline may have passed: nobody listens.
+                done.send(result).ok();
+            })
+            .await;
+        let patience = Duration::from_millis(request.timeout_ms.into());
+        match timeout(patience, outcome).await {
+            Ok(Ok(Ok(replies))) => answer(Answer::Replies(encode_replies(&replies))),
+            Ok(Ok(Err(ProposeFailure::NotLeader(leader)))) => {
+                refused(peer::refused::Reason::NotLeader, leader)
+            }
+            Ok(Ok(Err(ProposeFailure::Unknown)) | Err(_)) | Err(_) => {
+                let reason = "the entry's fate is not known here".to_owned();
+                answer(Answer::Unknown(peer::Unknown { reason }))
+            }
+        }
+    }
+
+    async fn hello(
+        &self,
+        request: Request<peer::HelloRequest>,
+    ) -> Result<Response<peer::HelloResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        Ok(Response::new(peer::HelloResponse {
+            known_incarnation: caller.known.unwrap_or(0),
+            incarnation: self.shared.pins.me().incarnation,
+            started: self.shared.started,
+        }))
+    }
+
+    async fn inspect(
+        &self,
+        request: Request<peer::InspectRequest>,
+    ) -> Result<Response<peer::InspectResponse>, Status> {
+        let me = self.shared.pins.me();
+        let mut answer = peer::InspectResponse {
+            cluster_id: me.cluster,
+            member_id: me.node,
+            name: self.shared.name.clone(),
+            incarnation: me.incarnation,
+            role: "starting".to_owned(),
+            ..peer::InspectResponse::default()
+        };
+        let Some(consensus) = self.shared.consensus.get() else { return Ok(Response::new(answer)) };
+        super::inspect::fill(&mut answer, consensus);
+        if request.into_inner().with_hash {
+            let store = consensus.store().load_full();
+            let hashed = self
+                .shared
+                .inspector
+                .run(move || store.state_hash())
+                .await
+                .map_err(|error| Status::internal(error.to_string()))?;
+            let (at, hash) = hashed.map_err(|error| Status::internal(error.to_string()))?;
+            answer.hashed_at = at.map(wire::position_to_proto);
+            answer.state_hash = hash.to_vec().into();
+        }
+        Ok(Response::new(answer))
+    }
+}
