@@ -1,9 +1,143 @@
-//! Assembly of a member and its doors.
+//! Assembly: a member and its doors.
+//!
+//! Two runtimes of one thread each: consensus, peers and housekeeping on one, the doors on the
+//! other. Listeners are bound first, so that a port in use is told before anything is touched.
 
+use crate::api::{self, Doors, Limits};
 use crate::config::Config;
-use crate::env::Env;
+use crate::env::{Env, Listener};
+use crate::node::{Node, NodeError, core};
+use crate::state_machine::command::{Command, MemberAttributes};
+use crate::types::HexId;
+use anyhow::Context;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
-/// Runs a member until it is told to stop.
-pub fn run(_config: Config, _env: Env) -> anyhow::Result<()> {
-    anyhow::bail!("a member cannot be assembled yet")
+/// Pause between two attempts of a member to publish itself.
+const PUBLISH_RETRY: Duration = Duration::from_millis(100);
+
+/// Runs a member on this thread until SIGTERM, SIGINT or something fatal.
+///
+/// # Errors
+/// One sentence why it could not start or had to stop.
+pub fn run(config: Config, env: Env) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("make the doors' runtime")?;
+    runtime.block_on(async {
+        let (stop, stopping) = watch::channel(false);
+        let signals = signals(stop)?;
+        let served = serve(config, env, stopping).await;
+        signals.abort();
+        served
+    })
+}
+
+/// Turns the first SIGTERM or SIGINT into a stop.
+fn signals(stop: watch::Sender<bool>) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    Ok(tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM received"),
+            _ = interrupt.recv() => tracing::info!("SIGINT received"),
+        }
+        stop.send_replace(true);
+        // Keeps the sender, and with it the meaning of "not stopped", until the end.
+        std::future::pending::<()>().await;
+    }))
+}
+
+/// Runs a member on the current runtime until `stop` turns true or something fatal happens.
+pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let clients = listen(&env, &config.listen_client, "client").await?;
+    let peers = listen(&env, &config.listen_peer, "peer").await?;
+    let (running, started) = oneshot::channel();
+    let (ended, end) = oneshot::channel();
+    let core = core::run(config.clone(), env.clone(), peers, running, stop.clone());
+    let threads = env.threads.clone();
+    threads
+        .runtime(
+            "raft",
+            Box::pin(async move {
+                // The doors' side may have given up waiting for the end.
+                ended.send(core.await).ok();
+            }),
+        )
+        .context("start Raft's thread")?;
+    let Ok(running) = started.await else {
+        // It ended before it ran: its own words say why.
+        return end.await.context("Raft's thread is gone")?;
+    };
+    let node = Node::start(&running, &env).context("start the doors' tasks")?;
+    drop(running);
+
+    let (close, closing) = watch::channel(false);
+    let doors = Doors::new(node.clone(), Limits::of(&config));
+    let mut tasks = JoinSet::new();
+    for listener in clients {
+        let address = listener.local_address();
+        tasks.spawn(api::serve(listener, doors.clone(), closing.clone()));
+        tracing::info!(%address, "serving client traffic");
+    }
+    let publisher = tokio::spawn(publish(node, config));
+    let mut stopping = stop;
+    let mut end = end;
+    let early = tokio::select! {
+        ended = &mut end => Some(ended),
+        _ = stopping.wait_for(|stop| *stop) => None,
+    };
+    publisher.abort();
+    let ended = match early {
+        Some(ended) => ended,
+        // Leadership is handed over while the doors still answer.
+        None => end.await,
+    };
+    close.send_replace(true);
+    while tasks.join_next().await.is_some() {}
+    ended.context("Raft's thread is gone")?
+}
+
+async fn listen(
+    env: &Env,
+    addresses: &[String],
+    whose: &str,
+) -> anyhow::Result<Vec<Box<dyn Listener>>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = env.network.listen(address).await;
+        listeners.push(listener.with_context(|| format!("cannot listen for {whose}s on {address}"))?);
+    }
+    Ok(listeners)
+}
+
+/// Tells the cluster this member's name and client URLs, until it took note. The same again is
+/// harmless, so an unknown outcome is simply tried again.
+async fn publish(node: Node, config: Config) {
+    let identity = node.identity().clone();
+    let attributes = MemberAttributes {
+        node: identity.member_id,
+        name: config.name.clone(),
+        client_urls: config.advertise_client_urls.clone(),
+    };
+    loop {
+        let deadline = Instant::now() + config.request_timeout();
+        match node.propose(Command::PublishMember(attributes.clone()), deadline).await {
+            Ok(_) => break,
+            Err(NodeError::Stopped) => return,
+            Err(error) => tracing::warn!(%error, "not published yet"),
+        }
+        sleep(PUBLISH_RETRY).await;
+    }
+    tracing::info!(
+        member = %HexId(identity.member_id),
+        cluster = %HexId(identity.cluster_id),
+        name = %identity.name,
+        "published local member to cluster through raft"
+    );
+    tracing::info!("ready to serve client requests");
 }

@@ -21,6 +21,9 @@ pub enum NodeError {
     TooManyRequests,
     #[error("request is too large")]
     TooLarge,
+    /// The store cannot be read: a damaged disk.
+    #[error("corrupt cluster")]
+    Corrupt,
     #[error("server stopped")]
     Stopped,
 }

@@ -1,19 +1,62 @@
 //! Floor 5: a member at work. Tasks, time, leadership, limits.
 //!
-//! [`Node`] is what the doors see: propose a command, read linearizably, ask who leads.
+//! [`Node`] is what the doors see: propose a command, read linearizably, ask who leads. It lives on
+//! the doors' runtime; consensus lives on its own ([`core`]), and a batch crosses between the two as
+//! one message.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`core`] | opens the directory, joins the cluster, runs consensus and housekeeping |
+//! | [`data_dir`] [`founding`] [`bootstrap`] | whose directory, which ids, the first start |
+//! | [`propose`] | commands into the log, in batches |
+//! | [`read`] | read rounds |
+//! | [`membership`] | who is in the cluster, for doors |
+//! | [`housekeeping`] | snapshots, purge, laggards, a hung disk |
 
+mod bootstrap;
+pub mod core;
+mod data_dir;
 mod error;
+mod founding;
+mod housekeeping;
+mod membership;
+mod propose;
+mod read;
 
 pub use error::NodeError;
+pub use membership::Member;
 
+use crate::env::{Env, Worker};
+use crate::mvcc::Store;
+use crate::raft::{Consensus, Role};
 use crate::state_machine::command::{Command, Txn};
-use crate::state_machine::{Refusal, Reply};
-use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
-use tokio::time::Instant;
+use crate::state_machine::{Refusal, Reply, read_only_txn};
+use crate::types::{ClusterId, NodeId, RangeEnd, RangeQuery, RangeResult, Revision};
+use propose::Proposer;
+use read::Barrier;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+/// A range that may return more pairs than this is read on the readers' thread, so that it does
+/// not keep the doors from everybody else.
+const INLINE_PAIRS_MAX: i64 = 128;
 
 /// A running member. Cheap to clone.
 #[derive(Clone)]
-pub struct Node {}
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    identity: Identity,
+    consensus: Consensus,
+    proposer: Proposer,
+    barrier: Barrier,
+    readers: Worker,
+    recovered: watch::Receiver<bool>,
+}
 
 /// Which member this is, of which cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,17 +64,6 @@ pub struct Identity {
     pub cluster_id: ClusterId,
     pub member_id: NodeId,
     pub name: String,
-}
-
-/// A member of the cluster as clients see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    pub id: NodeId,
-    /// Empty until the member has started and published itself.
-    pub name: String,
-    pub peer_urls: Vec<String>,
-    pub client_urls: Vec<String>,
-    pub is_learner: bool,
 }
 
 /// What this member knows of itself, without asking anybody.
@@ -50,69 +82,157 @@ pub struct NodeStatus {
 }
 
 impl Node {
+    /// Starts the tasks of the doors' side on the current runtime.
+    pub fn start(running: &core::Running, env: &Env) -> io::Result<Self> {
+        let consensus = running.consensus.clone();
+        let (proposer, batcher) = Proposer::new(consensus.clone(), running.links.separate());
+        let (barrier, rounds) = Barrier::new(consensus.clone(), running.links.separate());
+        let (recovered, watch_recovered) = watch::channel(false);
+        let recovering = consensus.clone();
+        // All three end with what they listen to: the batcher and the rounds with the last clone of
+        // this node, the third with consensus.
+        tokio::spawn(batcher.run());
+        tokio::spawn(rounds.run());
+        tokio::spawn(async move { recovered.send_replace(recovering.recovered().await) });
+        let inner = Inner {
+            identity: running.identity.clone(),
+            consensus,
+            proposer,
+            barrier,
+            readers: env.threads.worker("readers")?,
+            recovered: watch_recovered,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
     pub fn identity(&self) -> &Identity {
-        unimplemented!()
+        &self.inner.identity
     }
 
     /// Carries out one command through the log. The caller has validated it.
     ///
     /// # Errors
     /// After [`NodeError::is_unknown_outcome`] errors the command may or may not take effect.
-    pub async fn propose(&self, _command: Command, _deadline: Instant) -> Result<Reply, NodeError> {
-        std::future::ready(Err(NodeError::Stopped)).await
+    pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Reply, NodeError> {
+        self.inner.proposer.propose(command, deadline).await
     }
 
     /// Answers a range from one view. Unless `serializable`, after a read-index barrier.
     /// The revision is the view's, for the header.
     pub async fn range(
         &self,
-        _query: RangeQuery,
-        _serializable: bool,
-        _deadline: Instant,
+        query: RangeQuery,
+        serializable: bool,
+        deadline: Instant,
     ) -> Result<(Revision, Result<RangeResult, Refusal>), NodeError> {
-        std::future::ready(Err(NodeError::Stopped)).await
+        self.current_enough(serializable, deadline).await?;
+        let short = query.range.end == RangeEnd::Single
+            || query.count_only
+            || (1..=INLINE_PAIRS_MAX).contains(&query.limit);
+        let store = self.store();
+        let read = move || {
+            let view = store.view()?;
+            Ok((view.revision(), view.range(&query)?))
+        };
+        self.read(short, read, deadline).await
     }
 
     /// Answers a transaction that holds only ranges (no nested transaction) from one view.
     pub async fn read_only_txn(
         &self,
-        _txn: Txn,
-        _serializable: bool,
-        _deadline: Instant,
+        txn: Txn,
+        serializable: bool,
+        deadline: Instant,
     ) -> Result<Reply, NodeError> {
-        std::future::ready(Err(NodeError::Stopped)).await
+        self.current_enough(serializable, deadline).await?;
+        let store = self.store();
+        self.read(false, move || read_only_txn(&store.view()?, &txn), deadline).await
     }
 
     /// Returns once this member's state includes everything acknowledged before the call.
-    pub async fn read_barrier(&self, _deadline: Instant) -> Result<(), NodeError> {
-        std::future::ready(Err(NodeError::Stopped)).await
+    pub async fn read_barrier(&self, deadline: Instant) -> Result<(), NodeError> {
+        self.inner.barrier.wait(deadline).await
+    }
+
+    /// Linearizable: a barrier. Serializable: only that this member has replayed what it had
+    /// committed before it was started, because its state is not fsynced per write.
+    async fn current_enough(&self, serializable: bool, deadline: Instant) -> Result<(), NodeError> {
+        if !serializable {
+            return self.read_barrier(deadline).await;
+        }
+        if *self.inner.recovered.borrow() {
+            return Ok(());
+        }
+        let mut recovered = self.inner.recovered.clone();
+        match timeout_at(deadline, recovered.wait_for(|recovered| *recovered)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(NodeError::Stopped),
+            Err(_) => Err(NodeError::Timeout),
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        inline: bool,
+        read: impl FnOnce() -> Result<T, crate::mvcc::Error> + Send + 'static,
+        deadline: Instant,
+    ) -> Result<T, NodeError> {
+        let outcome = if inline {
+            read()
+        } else {
+            match timeout_at(deadline, self.inner.readers.run(read)).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => return Err(NodeError::Stopped),
+                Err(_) => return Err(NodeError::Timeout),
+            }
+        };
+        outcome.map_err(|error| {
+            tracing::error!(%error, "the store cannot be read");
+            NodeError::Corrupt
+        })
+    }
+
+    fn store(&self) -> Arc<Store> {
+        self.inner.consensus.store().load_full()
     }
 
     pub fn status(&self) -> NodeStatus {
-        NodeStatus::default()
+        let status = self.inner.consensus.status();
+        let store = self.store();
+        let sizes = store.sizes();
+        let leader = status.leader.unwrap_or(0);
+        let no_leader = (leader == 0).then(|| "etcdserver: no leader".to_owned());
+        NodeStatus {
+            leader,
+            term: status.term,
+            committed_index: status.committed.map_or(0, |at| at.index),
+            applied_index: store.applied().map_or(0, |at| at.index),
+            is_learner: status.role == Role::Learner,
+            db_bytes: i64::try_from(sizes.on_disk).unwrap_or(i64::MAX),
+            db_bytes_in_use: i64::try_from(sizes.logical_in_use).unwrap_or(i64::MAX),
+            errors: no_leader.into_iter().collect(),
+        }
     }
 
     pub fn members(&self) -> Vec<Member> {
-        Vec::new()
+        membership::members(&self.inner.consensus.status().membership, &self.store().members())
     }
 
     /// The store's latest revision here, for headers of answers that read nothing.
     pub fn revision(&self) -> Revision {
-        0
+        self.inner.consensus.store().load().revision()
     }
 
-    /// The current term, for headers.
     pub fn term(&self) -> u64 {
-        self.status().term
-    }
-
-    /// Whether this member is a learner, which answers only a few calls.
-    pub fn is_learner(&self) -> bool {
-        self.status().is_learner
+        self.inner.consensus.term()
     }
 
     /// Whether this member knows a leader it may name.
     pub fn has_leader(&self) -> bool {
-        self.status().leader != 0
+        self.inner.consensus.status().leader.is_some()
+    }
+
+    pub fn is_learner(&self) -> bool {
+        self.inner.consensus.is_learner()
     }
 }

@@ -19,7 +19,7 @@ use openraft::errors::{
     ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError,
 };
 use openraft::raft::ClientWriteResult;
-use openraft::{ChangeMembers, Config, LinearizerOption, Raft, ReadPolicy, SnapshotPolicy};
+use openraft::{ChangeMembers, Config, LinearizerOption, Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -249,6 +249,14 @@ impl Consensus {
             }
             None => LeaderHint::Nobody,
         }
+    }
+
+    pub fn term(&self) -> u64 {
+        self.inner.raft.metrics().borrow_watched().current_term
+    }
+
+    pub fn is_learner(&self) -> bool {
+        self.inner.raft.metrics().borrow_watched().state == ServerState::Learner
     }
 
     /// Returns when something about leadership changed, or after `patience`.

@@ -50,4 +50,4 @@ pub use snapshot::Snapshots;
 pub use snapshot_stream::Receiver;
 pub use state_dir::StateDir;
 pub use status::{Role, Status};
-pub use type_config::MemberNode;
+pub use type_config::{MemberNode, Membership};

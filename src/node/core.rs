@@ -1,0 +1,185 @@
+//! Consensus' side of a member: opened, run and closed on Raft's runtime.
+
+use super::bootstrap::ask_founders;
+use super::data_dir::DataDir;
+use super::founding::Founding;
+use super::housekeeping::{Housekeeping, successor};
+use super::Identity;
+use crate::config::Config;
+use crate::env::{Env, Listener};
+use crate::raft::log::{LogOptions, SegmentedLog};
+use crate::raft::{
+    AddressBook, Applier, Consensus, LinkTimes, Links, Parts, PeerService, Pins, Receiver, Role,
+    SelfIdentity, Snapshots, StateDir, Timers,
+};
+use crate::state_machine::StateOptions;
+use crate::types::HexId;
+use anyhow::Context;
+use futures_util::stream;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tonic::transport::Server;
+
+/// HTTP/2 windows of the peer port: the appends in flight of one round trip.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// After a failed accept, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the doors' side gets once consensus runs.
+pub struct Running {
+    pub identity: Identity,
+    pub consensus: Consensus,
+    pub links: Links,
+}
+
+/// Runs consensus on the current runtime until `stop` turns true or something fatal happens.
+/// `running` hears when it runs; whoever started this hears the end.
+///
+/// # Errors
+/// One sentence why the member cannot start, or had to stop.
+pub async fn run(
+    config: Config,
+    env: Env,
+    listeners: Vec<Box<dyn Listener>>,
+    running: oneshot::Sender<Running>,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let founding = Founding::new(&config.initial_cluster, &config.initial_cluster_token);
+    let node = founding
+        .id_of(&config.name)
+        .with_context(|| format!("{:?} is not in --initial-cluster", config.name))?;
+    let disk = env.disk.clone();
+    let mut data_dir = DataDir::open(
+        &config.data_dir,
+        disk.clone(),
+        env.randomness.as_ref(),
+        founding.cluster,
+        node,
+    )?;
+    let incarnation = data_dir.identity.incarnation;
+    let me = SelfIdentity { cluster: founding.cluster, node, incarnation };
+    let member_dir = data_dir.member_dir.clone();
+    let files = env.threads.worker("files")?;
+    let pins = Pins::open(me, disk.clone(), member_dir.join("peers.json"), files.clone())?;
+    let timers = Timers { heartbeat: config.heartbeat_interval, election: config.election_timeout };
+    let times = LinkTimes::from_election_timeout(timers.election);
+    let addresses = AddressBook::new(config.peer_dial.clone());
+    let links = Links::new(me, env.network.clone(), addresses, times);
+
+    let snapshots = Snapshots::open(
+        member_dir.join("snapshot"),
+        disk.clone(),
+        env.randomness.clone(),
+        env.threads.worker("snapshot")?,
+    )
+    .context("open snapshots")?;
+    let (fatal, mut fatal_reasons) = mpsc::channel(1);
+    let service = PeerService::new(
+        config.name.clone(),
+        pins.clone(),
+        Receiver::new(snapshots.clone()),
+        data_dir.identity.bootstrapped,
+        files,
+        fatal,
+    );
+    let mut tasks = JoinSet::new();
+    for listener in listeners {
+        tasks.spawn(serve_peers(listener, service.clone(), times));
+    }
+    let first_start = !data_dir.identity.bootstrapped;
+    if first_start {
+        tracing::info!(member = %HexId(node), cluster = %HexId(me.cluster), "first start");
+        ask_founders(&founding.members, &links, &pins, timers.election).await?;
+        data_dir.mark_bootstrapped().context("mark the data directory as bootstrapped")?;
+    }
+
+    let log_dir = member_dir.join("log");
+    let log = SegmentedLog::open(&log_dir, disk.clone(), env.threads.as_ref(), LogOptions::default())
+        .context("open the Raft log")?;
+    let state_dir = StateDir::new(member_dir, disk, StateOptions::default());
+    let machine = state_dir.open().context("open the state")?;
+    let applier = Applier::new(machine, state_dir, snapshots, env.threads.worker("apply")?);
+    let parts =
+        Parts { log: log.clone(), applier, pins: pins.clone(), links: links.clone(), timers };
+    let consensus = Consensus::start(parts).await.context("start consensus")?;
+    if first_start {
+        consensus.found(founding.members).await.context("found the cluster")?;
+    }
+    service.set_consensus(consensus.clone());
+    tasks.spawn(Housekeeping::new(consensus.clone(), config.snapshot_count).run());
+    let identity = Identity { cluster_id: me.cluster, member_id: node, name: config.name };
+    // Nobody waits any more if the start was given up meanwhile; `stop` says so too.
+    running.send(Running { identity, consensus: consensus.clone(), links }).ok();
+
+    let mut stopping = stop.clone();
+    let outcome = tokio::select! {
+        reason = fatal_reasons.recv() => Err(reason.unwrap_or_default()),
+        reason = consensus.stopped() => Err(reason),
+        _ = stopping.wait_for(|stop| *stop) => Ok(()),
+    };
+    if outcome.is_ok() {
+        hand_over(&consensus).await;
+    }
+    tasks.shutdown().await;
+    consensus.shutdown().await;
+    let flushed = consensus.store().load_full().flush();
+    log.close();
+    drop(data_dir);
+    match outcome {
+        Ok(()) => flushed.context("flush the state"),
+        Err(reason) => anyhow::bail!("consensus had to stop: {reason}"),
+    }
+}
+
+/// A leader that is told to stop asks the most advanced voter to take over, and waits two election
+/// timeouts for it at most: openraft's transfer may fail without a word.
+async fn hand_over(consensus: &Consensus) {
+    let status = consensus.status();
+    if status.role != Role::Leader {
+        return;
+    }
+    let Some(to) = successor(&status) else { return };
+    tracing::info!(to = %HexId(to), "handing over leadership");
+    if let Err(error) = consensus.transfer_leadership(to).await {
+        tracing::warn!(%error, "leadership not handed over");
+        return;
+    }
+    let patience = consensus.timers().election * 2;
+    let until = Instant::now() + patience;
+    while Instant::now() < until {
+        let status = consensus.status();
+        if status.role != Role::Leader && status.leader.is_some_and(|leader| leader == to) {
+            return;
+        }
+        consensus.leadership_changed(patience / 10).await;
+    }
+    tracing::warn!(to = %HexId(to), "leadership was not taken over in time");
+}
+
+async fn serve_peers(listener: Box<dyn Listener>, service: PeerService, times: LinkTimes) {
+    let incoming = stream::unfold(listener, async |mut listener| {
+        loop {
+            match listener.accept().await {
+                Ok(stream) => return Some((Ok::<_, std::io::Error>(stream), listener)),
+                Err(error) => {
+                    tracing::warn!(%error, "accept of a peer failed");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    });
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(times.keep_alive_interval))
+        .http2_keepalive_timeout(Some(times.keep_alive_timeout))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(service.into_server())
+        .serve_with_incoming(incoming)
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the peer port is no longer served");
+    }
+}
