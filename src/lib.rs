@@ -15,11 +15,11 @@
 //! | 8 | [`server`] [`ctl`] | assembly; the command line |
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
-pub mod types;
-pub mod proto;
 pub mod config;
-pub mod telemetry;
 pub mod env;
+pub mod proto;
+pub mod telemetry;
+pub mod types;
 
 pub mod storage;
 

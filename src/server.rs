@@ -110,7 +110,8 @@ async fn listen(
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
         let listener = env.network.listen(address).await;
-        listeners.push(listener.with_context(|| format!("cannot listen for {whose}s on {address}"))?);
+        listeners
+            .push(listener.with_context(|| format!("cannot listen for {whose}s on {address}"))?);
     }
     Ok(listeners)
 }
@@ -126,7 +127,10 @@ async fn publish(node: Node, config: Config) {
     };
     loop {
         let deadline = Instant::now() + config.request_timeout();
-        match node.propose(Command::PublishMember(attributes.clone()), deadline).await {
+        match node
+            .propose(Command::PublishMember(attributes.clone()), deadline)
+            .await
+        {
             Ok(_) => break,
             Err(NodeError::Stopped) => return,
             Err(error) => tracing::warn!(%error, "not published yet"),

@@ -78,6 +78,7 @@ pub(super) fn failed(error: NodeError, deadline: Deadline) -> Status {
         // ResourceExhausted.
         NodeError::TooManyRequests => (Code::Unknown, "etcdserver: too many requests"),
         NodeError::TooLarge => TOO_LARGE,
+        NodeError::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
         NodeError::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
     })
 }

@@ -1,5 +1,8 @@
 //! The time of day and randomness. Elapsed time is tokio's own (`tokio::time::Instant`).
-#![allow(clippy::disallowed_methods, reason = "env is the one home of the real clock")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "env is the one home of the real clock"
+)]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,7 +20,9 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn unix_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }

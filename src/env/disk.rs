@@ -29,7 +29,10 @@ pub trait Disk: Send + Sync + 'static {
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 }
 
-#[allow(clippy::len_without_is_empty, reason = "a file's length, not a collection's")]
+#[allow(
+    clippy::len_without_is_empty,
+    reason = "a file's length, not a collection's"
+)]
 pub trait DiskFile: Send + Sync {
     /// Fills `buffer` from `offset`, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
@@ -65,6 +68,8 @@ pub fn write_file_durably(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Res
     file.sync()?;
     drop(file);
     disk.rename(&beside, path)?;
-    let dir = path.parent().ok_or_else(|| io::Error::other("a file has a directory"))?;
+    let dir = path
+        .parent()
+        .ok_or_else(|| io::Error::other("a file has a directory"))?;
     disk.sync_dir(dir)
 }

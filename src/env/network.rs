@@ -31,7 +31,10 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(inner: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: String) -> Self {
-        Self { inner: Box::new(inner), peer }
+        Self {
+            inner: Box::new(inner),
+            peer,
+        }
     }
 
     /// The other end, for logs.

@@ -37,9 +37,15 @@ impl Network for MemoryNetwork {
     fn connect<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>> {
         Box::pin(async move {
             let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-            let sender = lock(&self.listeners).get(address).cloned().ok_or_else(refused)?;
+            let sender = lock(&self.listeners)
+                .get(address)
+                .cloned()
+                .ok_or_else(refused)?;
             let (near, far) = tokio::io::duplex(PIPE_BYTES);
-            sender.send(Stream::new(far, "memory".into())).await.map_err(|_| refused())?;
+            sender
+                .send(Stream::new(far, "memory".into()))
+                .await
+                .map_err(|_| refused())?;
             Ok(Stream::new(near, address.to_owned()))
         })
     }
@@ -52,7 +58,10 @@ impl Network for MemoryNetwork {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
             listeners.insert(address.to_owned(), sender);
-            Ok(Box::new(Accept { incoming, address: address.to_owned() }) as Box<dyn Listener>)
+            Ok(Box::new(Accept {
+                incoming,
+                address: address.to_owned(),
+            }) as Box<dyn Listener>)
         })
     }
 }
@@ -65,7 +74,10 @@ struct Accept {
 impl Listener for Accept {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Stream>> {
         Box::pin(async move {
-            self.incoming.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into())
+            self.incoming
+                .recv()
+                .await
+                .ok_or_else(|| io::ErrorKind::NotConnected.into())
         })
     }
 

@@ -1,7 +1,13 @@
 //! TCP. Nagle's algorithm is off on both ends: with it a put waits for a delayed acknowledgement
 //! and throughput falls more than tenfold.
-#![allow(clippy::disallowed_methods, reason = "env is the one home of real sockets")]
-#![allow(clippy::disallowed_types, reason = "env is the one home of real sockets")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "env is the one home of real sockets"
+)]
+#![allow(
+    clippy::disallowed_types,
+    reason = "env is the one home of real sockets"
+)]
 
 use super::network::{BoxFuture, Listener, Network, Stream};
 use std::io;

@@ -55,7 +55,9 @@ impl Worker {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let Some(jobs) = &self.jobs else { return Ok(job()) };
+        let Some(jobs) = &self.jobs else {
+            return Ok(job());
+        };
         let (sender, receiver) = oneshot::channel();
         let gone = || io::Error::other("a worker thread is gone");
         jobs.send(Box::new(move || {
@@ -73,20 +75,26 @@ pub struct RealThreads;
 impl Threads for RealThreads {
     fn worker(&self, name: &str) -> io::Result<Worker> {
         let (jobs, queue) = mpsc::channel::<Job>();
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
-            while let Ok(job) = queue.recv() {
-                job();
-            }
-        })?;
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                while let Ok(job) = queue.recv() {
+                    job();
+                }
+            })?;
         Ok(Worker { jobs: Some(jobs) })
     }
 
     fn spawn(&self, name: &str, body: Job) -> io::Result<Joiner> {
-        Ok(Joiner(Some(thread::Builder::new().name(name.to_owned()).spawn(body)?)))
+        Ok(Joiner(Some(
+            thread::Builder::new().name(name.to_owned()).spawn(body)?,
+        )))
     }
 
     fn runtime(&self, name: &str, future: BoxFuture<'static, ()>) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let body = move || runtime.block_on(future);
         thread::Builder::new().name(name.to_owned()).spawn(body)?;
         Ok(())

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// `member ... has already been bootstrapped` if one of them knows it with another directory.
-pub async fn ask_founders(
+pub(super) async fn ask_founders(
     members: &BTreeMap<NodeId, MemberNode>,
     links: &Links,
     pins: &Pins,

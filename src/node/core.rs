@@ -1,10 +1,10 @@
 //! Consensus' side of a member: opened, run and closed on Raft's runtime.
 
+use super::Identity;
 use super::bootstrap::ask_founders;
 use super::data_dir::DataDir;
 use super::founding::Founding;
 use super::housekeeping::{Housekeeping, successor};
-use super::Identity;
 use crate::config::Config;
 use crate::env::{Env, Listener};
 use crate::raft::log::{LogOptions, SegmentedLog};
@@ -60,11 +60,23 @@ pub async fn run(
         node,
     )?;
     let incarnation = data_dir.identity.incarnation;
-    let me = SelfIdentity { cluster: founding.cluster, node, incarnation };
+    let me = SelfIdentity {
+        cluster: founding.cluster,
+        node,
+        incarnation,
+    };
     let member_dir = data_dir.member_dir.clone();
     let files = env.threads.worker("files")?;
-    let pins = Pins::open(me, disk.clone(), member_dir.join("peers.json"), files.clone())?;
-    let timers = Timers { heartbeat: config.heartbeat_interval, election: config.election_timeout };
+    let pins = Pins::open(
+        me,
+        disk.clone(),
+        member_dir.join("peers.json"),
+        files.clone(),
+    )?;
+    let timers = Timers {
+        heartbeat: config.heartbeat_interval,
+        election: config.election_timeout,
+    };
     let times = LinkTimes::from_election_timeout(timers.election);
     let addresses = AddressBook::new(config.peer_dial.clone());
     let links = Links::new(me, env.network.clone(), addresses, times);
@@ -93,26 +105,51 @@ pub async fn run(
     if first_start {
         tracing::info!(member = %HexId(node), cluster = %HexId(me.cluster), "first start");
         ask_founders(&founding.members, &links, &pins, timers.election).await?;
-        data_dir.mark_bootstrapped().context("mark the data directory as bootstrapped")?;
+        data_dir
+            .mark_bootstrapped()
+            .context("mark the data directory as bootstrapped")?;
     }
 
     let log_dir = member_dir.join("log");
-    let log = SegmentedLog::open(&log_dir, disk.clone(), env.threads.as_ref(), LogOptions::default())
-        .context("open the Raft log")?;
+    let log = SegmentedLog::open(
+        &log_dir,
+        disk.clone(),
+        env.threads.as_ref(),
+        LogOptions::default(),
+    )
+    .context("open the Raft log")?;
     let state_dir = StateDir::new(member_dir, disk, StateOptions::default());
     let machine = state_dir.open().context("open the state")?;
     let applier = Applier::new(machine, state_dir, snapshots, env.threads.worker("apply")?);
-    let parts =
-        Parts { log: log.clone(), applier, pins: pins.clone(), links: links.clone(), timers };
+    let parts = Parts {
+        log: log.clone(),
+        applier,
+        pins: pins.clone(),
+        links: links.clone(),
+        timers,
+    };
     let consensus = Consensus::start(parts).await.context("start consensus")?;
     if first_start {
-        consensus.found(founding.members).await.context("found the cluster")?;
+        consensus
+            .found(founding.members)
+            .await
+            .context("found the cluster")?;
     }
     service.set_consensus(consensus.clone());
     tasks.spawn(Housekeeping::new(consensus.clone(), config.snapshot_count).run());
-    let identity = Identity { cluster_id: me.cluster, member_id: node, name: config.name };
+    let identity = Identity {
+        cluster_id: me.cluster,
+        member_id: node,
+        name: config.name,
+    };
     // Nobody waits any more if the start was given up meanwhile; `stop` says so too.
-    running.send(Running { identity, consensus: consensus.clone(), links }).ok();
+    running
+        .send(Running {
+            identity,
+            consensus: consensus.clone(),
+            links,
+        })
+        .ok();
 
     let mut stopping = stop.clone();
     let outcome = tokio::select! {

@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Raised when an older build could no longer make sense of the directory.
-pub const DATA_FORMAT_VERSION: u32 = 1;
+pub(super) const DATA_FORMAT_VERSION: u32 = 1;
 
 const IDENTITY: &str = "identity.json";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdentityFile {
+pub(super) struct IdentityFile {
     pub format_version: u32,
     pub cluster: ClusterId,
     pub node: NodeId,
@@ -36,7 +36,7 @@ pub struct IdentityFile {
 }
 
 /// An opened, locked data directory.
-pub struct DataDir {
+pub(super) struct DataDir {
     pub member_dir: PathBuf,
     pub identity: IdentityFile,
     disk: Arc<dyn Disk>,
@@ -49,7 +49,7 @@ impl DataDir {
     ///
     /// # Errors
     /// One sentence: another cluster's or member's directory, a newer format, in use.
-    pub fn open(
+    pub(super) fn open(
         data_dir: &Path,
         disk: Arc<dyn Disk>,
         randomness: &dyn Randomness,
@@ -87,7 +87,12 @@ impl DataDir {
             }
         })?;
         let mut opened = match found {
-            Some(identity) => Self { member_dir, identity, disk, _lock: lock },
+            Some(identity) => Self {
+                member_dir,
+                identity,
+                disk,
+                _lock: lock,
+            },
             None => {
                 let identity = IdentityFile {
                     format_version: DATA_FORMAT_VERSION,
@@ -96,7 +101,12 @@ impl DataDir {
                     incarnation: randomness.next_u64().max(1),
                     bootstrapped: false,
                 };
-                let mut fresh = Self { member_dir, identity, disk, _lock: lock };
+                let mut fresh = Self {
+                    member_dir,
+                    identity,
+                    disk,
+                    _lock: lock,
+                };
                 fresh.store().with_context(open)?;
                 fresh.disk.sync_dir(data_dir).with_context(open)?;
                 fresh
@@ -107,7 +117,7 @@ impl DataDir {
     }
 
     /// Remembers durably that this directory may vote.
-    pub fn mark_bootstrapped(&mut self) -> io::Result<()> {
+    pub(super) fn mark_bootstrapped(&mut self) -> io::Result<()> {
         self.identity.bootstrapped = true;
         self.store()
     }
@@ -138,7 +148,9 @@ fn read_identity(disk: &dyn Disk, member_dir: &Path) -> anyhow::Result<Option<Id
             version.format_version
         );
     }
-    Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{shown} is damaged"))?))
+    Ok(Some(
+        serde_json::from_slice(&bytes).with_context(|| format!("{shown} is damaged"))?,
+    ))
 }
 
 fn holds_something(disk: &dyn Disk, member_dir: &Path) -> anyhow::Result<bool> {
@@ -146,8 +158,12 @@ fn holds_something(disk: &dyn Disk, member_dir: &Path) -> anyhow::Result<bool> {
         return Ok(false);
     }
     // A start that was cut off before the identity was written leaves these.
-    let names = disk.list(member_dir).with_context(|| format!("read {}", member_dir.display()))?;
-    Ok(names.iter().any(|name| name != "LOCK" && name != "identity.json.tmp"))
+    let names = disk
+        .list(member_dir)
+        .with_context(|| format!("read {}", member_dir.display()))?;
+    Ok(names
+        .iter()
+        .any(|name| name != "LOCK" && name != "identity.json.tmp"))
 }
 
 #[cfg(test)]
@@ -173,8 +189,20 @@ mod tests {
         assert_eq!(again.identity.incarnation, incarnation);
         assert!(again.identity.bootstrapped);
         drop(again);
-        assert!(open(dir.path(), 9, 2).err().unwrap().to_string().contains("cluster 1, not to 9"));
-        assert!(open(dir.path(), 1, 9).err().unwrap().to_string().contains("member 2, not to 9"));
+        assert!(
+            open(dir.path(), 9, 2)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("cluster 1, not to 9")
+        );
+        assert!(
+            open(dir.path(), 1, 9)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("member 2, not to 9")
+        );
     }
 
     #[test]

@@ -7,17 +7,20 @@ use std::collections::BTreeMap;
 
 /// What `--initial-cluster` and the token determine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Founding {
+pub(super) struct Founding {
     pub cluster: ClusterId,
     pub members: BTreeMap<NodeId, MemberNode>,
 }
 
 impl Founding {
-    pub fn new(initial_cluster: &[(String, Vec<String>)], token: &str) -> Self {
+    pub(super) fn new(initial_cluster: &[(String, Vec<String>)], token: &str) -> Self {
         let members: BTreeMap<NodeId, MemberNode> = initial_cluster
             .iter()
             .map(|(name, urls)| {
-                let member = MemberNode { name: name.clone(), peer_urls: urls.clone() };
+                let member = MemberNode {
+                    name: name.clone(),
+                    peer_urls: urls.clone(),
+                };
                 (member_id(urls, token), member)
             })
             .collect();
@@ -25,12 +28,18 @@ impl Founding {
         for id in members.keys() {
             hash.update(id.to_be_bytes());
         }
-        Self { cluster: first_eight(&hash.finalize()), members }
+        Self {
+            cluster: first_eight(&hash.finalize()),
+            members,
+        }
     }
 
     /// The founding member of a name.
-    pub fn id_of(&self, name: &str) -> Option<NodeId> {
-        self.members.iter().find(|(_, member)| member.name == name).map(|(id, _)| *id)
+    pub(super) fn id_of(&self, name: &str) -> Option<NodeId> {
+        self.members
+            .iter()
+            .find(|(_, member)| member.name == name)
+            .map(|(id, _)| *id)
     }
 }
 
@@ -47,7 +56,10 @@ fn member_id(peer_urls: &[String], token: &str) -> NodeId {
 }
 
 fn first_eight(digest: &[u8]) -> u64 {
-    digest.iter().take(8).fold(0, |id, byte| (id << 8) | u64::from(*byte))
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |id, byte| (id << 8) | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -57,7 +69,10 @@ mod tests {
     #[test]
     fn ids_are_etcds() {
         // `etcd --name default` with no flags says: member 8e9e05c52164694d, cluster cdf818194e3a8c32.
-        let cluster = [("default".to_owned(), vec!["http://localhost:2380".to_owned()])];
+        let cluster = [(
+            "default".to_owned(),
+            vec!["http://localhost:2380".to_owned()],
+        )];
         let founding = Founding::new(&cluster, "etcd-cluster");
         assert_eq!(founding.cluster, 0xcdf8_1819_4e3a_8c32);
         assert_eq!(founding.id_of("default"), Some(0x8e9e_05c5_2164_694d));

@@ -18,7 +18,7 @@ const LAG_SNAPSHOTS_MAX: u64 = 4;
 /// Pause between two kicks of the same laggard, and between two attempts to abdicate.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub struct Housekeeping {
+pub(super) struct Housekeeping {
     consensus: Consensus,
     snapshot_entries: u64,
     last_snapshot: Progress,
@@ -34,10 +34,13 @@ struct Progress {
 }
 
 impl Housekeeping {
-    pub fn new(consensus: Consensus, snapshot_entries: u64) -> Self {
+    pub(super) fn new(consensus: Consensus, snapshot_entries: u64) -> Self {
         let status = consensus.status();
         let index = status.snapshot.map_or(0, |at| at.index);
-        let last_snapshot = Progress { index, log_bytes: consensus.log().stats().bytes_written };
+        let last_snapshot = Progress {
+            index,
+            log_bytes: consensus.log().stats().bytes_written,
+        };
         Self {
             consensus,
             snapshot_entries: snapshot_entries.max(1),
@@ -49,7 +52,7 @@ impl Housekeeping {
     }
 
     /// Runs until it is dropped.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -77,7 +80,10 @@ impl Housekeeping {
         let entries_due = applied.saturating_sub(self.last_snapshot.index) >= self.snapshot_entries;
         let bytes_due = bytes.saturating_sub(self.last_snapshot.log_bytes) >= SNAPSHOT_BYTES;
         if applied > 0 && (entries_due || bytes_due) {
-            self.last_snapshot = Progress { index: applied, log_bytes: bytes };
+            self.last_snapshot = Progress {
+                index: applied,
+                log_bytes: bytes,
+            };
             self.consensus.trigger_snapshot().await?;
         }
         Ok(())
@@ -114,7 +120,11 @@ impl Housekeeping {
             return;
         }
         for node in laggards(status, self.purge_target(status)) {
-            tracing::warn!(peer = format!("{node:x}"), pinned, "a slow member gets a snapshot");
+            tracing::warn!(
+                peer = format!("{node:x}"),
+                pinned,
+                "a slow member gets a snapshot"
+            );
             self.consensus.kick(node);
             self.last_kick = Some(Instant::now());
             self.purge_asked = 0;
@@ -125,8 +135,14 @@ impl Housekeeping {
     /// the most advanced voter to take over.
     async fn abdicate_if_stalled(&mut self, status: &Status) -> std::io::Result<()> {
         let limit = self.consensus.timers().election;
-        let stalled = self.consensus.log().oldest_pending().is_some_and(|age| age > limit);
-        let waited = self.last_abdication.is_none_or(|last| last.elapsed() > limit * 4);
+        let stalled = self
+            .consensus
+            .log()
+            .oldest_pending()
+            .is_some_and(|age| age > limit);
+        let waited = self
+            .last_abdication
+            .is_none_or(|last| last.elapsed() > limit * 4);
         if status.role == Role::Leader
             && stalled
             && waited
@@ -145,11 +161,16 @@ impl Housekeeping {
 
 fn laggards(status: &Status, target: u64) -> Vec<NodeId> {
     let behind = |at: &Option<crate::types::Position>| at.map_or(0, |at| at.index) < target;
-    status.matched.iter().filter(|(_, at)| behind(at)).map(|(node, _)| *node).collect()
+    status
+        .matched
+        .iter()
+        .filter(|(_, at)| behind(at))
+        .map(|(node, _)| *node)
+        .collect()
 }
 
 /// The voter, other than this leader, whose log is the most advanced.
-pub fn successor(status: &Status) -> Option<NodeId> {
+pub(super) fn successor(status: &Status) -> Option<NodeId> {
     status
         .matched
         .iter()

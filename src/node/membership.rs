@@ -17,7 +17,7 @@ pub struct Member {
 }
 
 /// Sorted by id, as etcd lists them.
-pub fn members(membership: &Membership, published: &[MemberAttributes]) -> Vec<Member> {
+pub(super) fn members(membership: &Membership, published: &[MemberAttributes]) -> Vec<Member> {
     let voters: Vec<NodeId> = membership.voter_ids().collect();
     membership
         .nodes()
@@ -27,7 +27,9 @@ pub fn members(membership: &Membership, published: &[MemberAttributes]) -> Vec<M
                 id: *id,
                 name: attributes.map_or_else(|| node.name.clone(), |member| member.name.clone()),
                 peer_urls: node.peer_urls.clone(),
-                client_urls: attributes.map(|member| member.client_urls.clone()).unwrap_or_default(),
+                client_urls: attributes
+                    .map(|member| member.client_urls.clone())
+                    .unwrap_or_default(),
                 is_learner: !voters.contains(id),
             }
         })

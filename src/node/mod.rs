@@ -27,7 +27,7 @@ pub use error::NodeError;
 pub use membership::Member;
 
 use crate::env::{Env, Worker};
-use crate::mvcc::Store;
+use crate::mvcc::{Sizes, Store};
 use crate::raft::{Consensus, Role};
 use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
@@ -102,7 +102,9 @@ impl Node {
             readers: env.threads.worker("readers")?,
             recovered: watch_recovered,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     pub fn identity(&self) -> &Identity {
@@ -146,7 +148,8 @@ impl Node {
     ) -> Result<Reply, NodeError> {
         self.current_enough(serializable, deadline).await?;
         let store = self.store();
-        self.read(false, move || read_only_txn(&store.view()?, &txn), deadline).await
+        self.read(false, move || read_only_txn(&store.view()?, &txn), deadline)
+            .await
     }
 
     /// Returns once this member's state includes everything acknowledged before the call.
@@ -199,7 +202,10 @@ impl Node {
     pub fn status(&self) -> NodeStatus {
         let status = self.inner.consensus.status();
         let store = self.store();
-        let sizes = store.sizes();
+        let (sizes, unreadable) = match store.sizes() {
+            Ok(sizes) => (sizes, None),
+            Err(error) => (Sizes::default(), Some(error.to_string())),
+        };
         let leader = status.leader.unwrap_or(0);
         let no_leader = (leader == 0).then(|| "etcdserver: no leader".to_owned());
         NodeStatus {
@@ -210,12 +216,15 @@ impl Node {
             is_learner: status.role == Role::Learner,
             db_bytes: i64::try_from(sizes.on_disk).unwrap_or(i64::MAX),
             db_bytes_in_use: i64::try_from(sizes.logical_in_use).unwrap_or(i64::MAX),
-            errors: no_leader.into_iter().collect(),
+            errors: no_leader.into_iter().chain(unreadable).collect(),
         }
     }
 
     pub fn members(&self) -> Vec<Member> {
-        membership::members(&self.inner.consensus.status().membership, &self.store().members())
+        membership::members(
+            &self.inner.consensus.status().membership,
+            &self.store().members(),
+        )
     }
 
     /// The store's latest revision here, for headers of answers that read nothing.

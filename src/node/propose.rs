@@ -25,9 +25,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 /// Commands that may wait; one more is refused with "too many requests".
-pub const QUEUE_COMMANDS_MAX: usize = 16_384;
+pub(super) const QUEUE_COMMANDS_MAX: usize = 16_384;
 /// Bytes of commands that may wait.
-pub const QUEUE_BYTES_MAX: usize = 64 << 20;
+pub(super) const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// A batch closes at this many commands or bytes, whichever comes first.
 const BATCH_COMMANDS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -43,26 +43,46 @@ struct Proposal {
 
 /// The handlers' end of the queue.
 #[derive(Clone)]
-pub struct Proposer {
+pub(super) struct Proposer {
     queue: mpsc::Sender<Proposal>,
     queued_bytes: Arc<AtomicUsize>,
 }
 
 impl Proposer {
     /// Makes the queue and the batcher; the caller runs [`Batcher::run`].
-    pub fn new(consensus: Consensus, links: Links) -> (Self, Batcher) {
+    pub(super) fn new(consensus: Consensus, links: Links) -> (Self, Batcher) {
         let (queue, waiting) = mpsc::channel(QUEUE_COMMANDS_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
-        let batcher = Batcher { waiting, queued_bytes: queued_bytes.clone(), consensus, links };
-        (Self { queue, queued_bytes }, batcher)
+        let batcher = Batcher {
+            waiting,
+            queued_bytes: queued_bytes.clone(),
+            consensus,
+            links,
+        };
+        (
+            Self {
+                queue,
+                queued_bytes,
+            },
+            batcher,
+        )
     }
 
     /// Carries out one command.
-    pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Reply, NodeError> {
+    pub(super) async fn propose(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Reply, NodeError> {
         let bytes = command.approximate_bytes();
         let (reply, outcome) = oneshot::channel();
         let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let proposal = Proposal { command, bytes, deadline, reply };
+        let proposal = Proposal {
+            command,
+            bytes,
+            deadline,
+            reply,
+        };
         let sent = if queued + bytes > QUEUE_BYTES_MAX && queued > 0 {
             Err(NodeError::TooManyRequests)
         } else {
@@ -84,7 +104,7 @@ impl Proposer {
 }
 
 /// The other end: forms batches and sends them.
-pub struct Batcher {
+pub(super) struct Batcher {
     waiting: mpsc::Receiver<Proposal>,
     queued_bytes: Arc<AtomicUsize>,
     consensus: Consensus,
@@ -101,9 +121,11 @@ struct Batch {
 
 impl Batcher {
     /// Runs until every [`Proposer`] is gone.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         while let Some(first) = self.waiting.recv().await {
-            let Some(batch) = self.gather(first) else { continue };
+            let Some(batch) = self.gather(first) else {
+                continue;
+            };
             let outcome = self.carry_out(&batch).await;
             answer(batch, outcome);
         }
@@ -113,10 +135,15 @@ impl Batcher {
     fn gather(&mut self, first: Proposal) -> Option<Batch> {
         let now = Instant::now();
         let mut builder = BatchBuilder::new();
-        let mut batch = Batch { bytes: Bytes::new(), waiters: Vec::new(), deadline: now };
+        let mut batch = Batch {
+            bytes: Bytes::new(),
+            waiters: Vec::new(),
+            deadline: now,
+        };
         let mut next = Some(first);
         while let Some(proposal) = next {
-            self.queued_bytes.fetch_sub(proposal.bytes, Ordering::Relaxed);
+            self.queued_bytes
+                .fetch_sub(proposal.bytes, Ordering::Relaxed);
             // Work whose deadline has passed, or whose client has left, is dropped here, before it
             // costs the cluster anything.
             if proposal.deadline > now && !proposal.reply.is_closed() {
@@ -125,7 +152,11 @@ impl Batcher {
                 batch.deadline = batch.deadline.max(proposal.deadline);
             }
             let full = builder.len() >= BATCH_COMMANDS_MAX || builder.bytes() >= BATCH_BYTES_MAX;
-            next = if full { None } else { self.waiting.try_recv().ok() };
+            next = if full {
+                None
+            } else {
+                self.waiting.try_recv().ok()
+            };
         }
         if batch.waiters.is_empty() {
             return None;
@@ -162,14 +193,18 @@ impl Batcher {
         match timeout_at(batch.deadline, outcome).await {
             Ok(Ok(Ok(replies))) => Attempt::Done(Ok(replies)),
             Ok(Ok(Err(ProposeFailure::NotLeader(_)))) => Attempt::NotTaken,
-            Ok(Ok(Err(ProposeFailure::Unknown))) => Attempt::Done(Err(NodeError::TimeoutLeaderFail)),
+            Ok(Ok(Err(ProposeFailure::Unknown))) => {
+                Attempt::Done(Err(NodeError::TimeoutLeaderFail))
+            }
             Ok(Err(_)) => Attempt::Done(Err(NodeError::Stopped)),
             Err(_) => Attempt::Done(Err(NodeError::Timeout)),
         }
     }
 
     async fn forward(&self, leader: NodeId, member: &MemberNode, batch: &Batch) -> Attempt {
-        let Ok(links) = self.links.to(leader, member) else { return Attempt::NotTaken };
+        let Ok(links) = self.links.to(leader, member) else {
+            return Attempt::NotTaken;
+        };
         match timeout_at(batch.deadline, send(links.entries, batch)).await {
             Ok(attempt) => attempt,
             Err(_) => Attempt::Done(Err(NodeError::TimeoutConnectionLost)),
@@ -189,7 +224,10 @@ async fn send(mut client: Client, batch: &Batch) -> Attempt {
     use peer::refused::Reason;
     let left = batch.deadline.saturating_duration_since(Instant::now());
     let timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
-    let request = peer::ForwardRequest { batch: batch.bytes.clone(), timeout_ms };
+    let request = peer::ForwardRequest {
+        batch: batch.bytes.clone(),
+        timeout_ms,
+    };
     let answer = match client.forward(request).await {
         Ok(answer) => answer.into_inner().answer,
         Err(status) if crate::raft::was_never_sent(&status) => return Attempt::NotTaken,

@@ -13,27 +13,35 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Reads that may wait for a round; one more is refused.
-pub const QUEUE_READS_MAX: usize = 65_536;
+pub(super) const QUEUE_READS_MAX: usize = 65_536;
 /// How long to wait for news of a leader before asking again.
 const LEADER_PATIENCE: Duration = Duration::from_millis(20);
 
 type Waiter = oneshot::Sender<()>;
 
 #[derive(Clone)]
-pub struct Barrier {
+pub(super) struct Barrier {
     queue: mpsc::Sender<Waiter>,
 }
 
 impl Barrier {
     /// Makes the queue and its worker; the caller runs [`Rounds::run`].
-    pub fn new(consensus: Consensus, links: Links) -> (Self, Rounds) {
+    pub(super) fn new(consensus: Consensus, links: Links) -> (Self, Rounds) {
         let (queue, waiting) = mpsc::channel(QUEUE_READS_MAX);
         let applied = consensus.applied();
-        (Self { queue }, Rounds { waiting, consensus, links, applied })
+        (
+            Self { queue },
+            Rounds {
+                waiting,
+                consensus,
+                links,
+                applied,
+            },
+        )
     }
 
     /// Returns once this member's state includes everything acknowledged before the call.
-    pub async fn wait(&self, deadline: Instant) -> Result<(), NodeError> {
+    pub(super) async fn wait(&self, deadline: Instant) -> Result<(), NodeError> {
         let (waiter, passed) = oneshot::channel();
         self.queue.try_send(waiter).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => NodeError::TooManyRequests,
@@ -47,7 +55,7 @@ impl Barrier {
     }
 }
 
-pub struct Rounds {
+pub(super) struct Rounds {
     waiting: mpsc::Receiver<Waiter>,
     consensus: Consensus,
     links: Links,
@@ -56,7 +64,7 @@ pub struct Rounds {
 
 impl Rounds {
     /// Runs until every [`Barrier`] is gone.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         while let Some(first) = self.waiting.recv().await {
             let mut waiters = vec![first];
             loop {

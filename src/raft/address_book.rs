@@ -17,7 +17,10 @@ impl AddressBook {
 
     /// The `host:port` to dial for a member, from its first usable peer URL.
     pub fn dial(&self, member: &MemberNode) -> Option<String> {
-        let by_override = member.peer_urls.iter().find_map(|url| self.overrides.get(url).cloned());
+        let by_override = member
+            .peer_urls
+            .iter()
+            .find_map(|url| self.overrides.get(url).cloned());
         by_override.or_else(|| member.peer_urls.iter().find_map(|url| authority(url)))
     }
 }
@@ -34,13 +37,20 @@ mod tests {
     use super::*;
 
     fn member(urls: &[&str]) -> MemberNode {
-        MemberNode { name: "n".into(), peer_urls: urls.iter().map(ToString::to_string).collect() }
+        MemberNode {
+            name: "n".into(),
+            peer_urls: urls.iter().map(ToString::to_string).collect(),
+        }
     }
 
     #[test]
     fn an_override_precedes_the_replicated_address() {
         let book = AddressBook::new([("http://b:2380".into(), "127.0.0.1:9".into())].into());
-        assert_eq!(book.dial(&member(&["http://a:2380", "http://b:2380"])).unwrap(), "127.0.0.1:9");
+        assert_eq!(
+            book.dial(&member(&["http://a:2380", "http://b:2380"]))
+                .unwrap(),
+            "127.0.0.1:9"
+        );
         assert_eq!(book.dial(&member(&["http://a:2380/"])).unwrap(), "a:2380");
         assert_eq!(book.dial(&member(&["https://a:2380"])), None);
     }

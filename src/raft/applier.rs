@@ -76,7 +76,9 @@ impl Applier {
         entries: Vec<StateEntry>,
         responders: Vec<Option<ApplyResponder<TypeConfig>>>,
     ) -> io::Result<()> {
-        let Some(last) = entries.last().map(|entry| entry.position.index) else { return Ok(()) };
+        let Some(last) = entries.last().map(|entry| entry.position.index) else {
+            return Ok(());
+        };
         let machine = self.machine.clone();
         let replies = self
             .worker
@@ -138,7 +140,8 @@ impl RaftStateMachine<TypeConfig> for Applier {
             step.push(entry);
             responders.push(responder);
             if step.len() >= STEP_ENTRIES_MAX || bytes >= STEP_BYTES_MAX {
-                self.step(std::mem::take(&mut step), std::mem::take(&mut responders)).await?;
+                self.step(std::mem::take(&mut step), std::mem::take(&mut responders))
+                    .await?;
                 bytes = 0;
             }
         }
@@ -146,7 +149,10 @@ impl RaftStateMachine<TypeConfig> for Applier {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { store: self.store.load_full(), snapshots: self.snapshots.clone() }
+        Builder {
+            store: self.store.load_full(),
+            snapshots: self.snapshots.clone(),
+        }
     }
 
     /// Replaces the state: the received directory becomes the new state directory by rename, and
@@ -176,6 +182,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
             let old = std::mem::replace(&mut *machine, fresh);
             shared.store(store.clone());
             drop(machine);
+            // The old engine closes when its last reader is done; its files may go before.
             drop(old);
             state_dir.remove_old()?;
             snapshots.build_blocking(&store)?;
@@ -183,7 +190,8 @@ impl RaftStateMachine<TypeConfig> for Applier {
         };
         self.worker.run(install).await??;
         let applied = expected.map_or(0, |last| last.index);
-        self.installs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.installs
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.applied.send_replace(applied);
         tracing::info!(index = applied, "applied snapshot");
         Ok(())

@@ -19,7 +19,10 @@ use openraft::errors::{
     ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError,
 };
 use openraft::raft::ClientWriteResult;
-use openraft::{ChangeMembers, Config, LinearizerOption, Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{
+    ChangeMembers, Config, Instant as _, LinearizerOption, Raft, ReadPolicy, ServerState,
+    SnapshotPolicy,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -104,22 +107,44 @@ struct Inner {
 impl Consensus {
     /// Builds and runs Raft on the current runtime.
     pub async fn start(parts: Parts) -> io::Result<Self> {
-        let Parts { log, applier, pins, links, timers } = parts;
+        let Parts {
+            log,
+            applier,
+            pins,
+            links,
+            timers,
+        } = parts;
         let config = config(timers).validate().map_err(io::Error::other)?;
         let (store, applied, installs) = (applier.store(), applier.applied(), applier.installs());
         let kicks = Kicks::default();
         let times = NetworkTimes::from_election_timeout(timers.election);
         let networks = PeerNetworks::new(links, times, kicks.clone());
         let node = pins.me().node;
-        let raft =
-            Raft::new(node, Arc::new(config), networks, LogStore::new(log.clone()), applier)
-                .await
-                .map_err(io::Error::other)?;
+        let raft = Raft::new(
+            node,
+            Arc::new(config),
+            networks,
+            LogStore::new(log.clone()),
+            applier,
+        )
+        .await
+        .map_err(io::Error::other)?;
         let heard_ms = AtomicU64::new(0);
         let started = Instant::now();
-        let inner =
-            Inner { raft, log, store, applied, installs, kicks, timers, started, heard_ms };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Inner {
+            raft,
+            log,
+            store,
+            applied,
+            installs,
+            kicks,
+            timers,
+            started,
+            heard_ms,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     pub(super) fn raft(&self) -> &Raft<TypeConfig, Applier> {
@@ -168,7 +193,12 @@ impl Consensus {
                 Err(_) => Err(ProposeFailure::Unknown),
             });
         }));
-        if let Err(error) = self.inner.raft.client_write_ff(Batch(batch), Some(responder)).await {
+        if let Err(error) = self
+            .inner
+            .raft
+            .client_write_ff(Batch(batch), Some(responder))
+            .await
+        {
             // `done` went with the message: whoever waits for it sees its channel close.
             tracing::debug!(%error, "consensus has stopped");
         }
@@ -192,17 +222,32 @@ impl Consensus {
 
     /// Asks a voter to take over. Says nothing about success: watch [`Self::status`].
     pub async fn transfer_leadership(&self, to: NodeId) -> io::Result<()> {
-        self.inner.raft.trigger().transfer_leader(to).await.map_err(io::Error::other)
+        self.inner
+            .raft
+            .trigger()
+            .transfer_leader(to)
+            .await
+            .map_err(io::Error::other)
     }
 
     /// Starts building a snapshot, if none is being built.
     pub async fn trigger_snapshot(&self) -> io::Result<()> {
-        self.inner.raft.trigger().snapshot().await.map_err(io::Error::other)
+        self.inner
+            .raft
+            .trigger()
+            .snapshot()
+            .await
+            .map_err(io::Error::other)
     }
 
     /// Lets the log be purged up to an index; never past the current snapshot.
     pub async fn purge(&self, upto: u64) -> io::Result<()> {
-        self.inner.raft.trigger().purge_log(upto).await.map_err(io::Error::other)
+        self.inner
+            .raft
+            .trigger()
+            .purge_log(upto)
+            .await
+            .map_err(io::Error::other)
     }
 
     /// Ends the stream of entries to a peer: what was in flight is forgotten, so the log may be
@@ -213,7 +258,11 @@ impl Consensus {
 
     /// Adds a learner (returns at once), for a later [`Self::set_voters`].
     pub async fn add_learner(&self, node: NodeId, member: MemberNode) -> io::Result<()> {
-        self.inner.raft.add_learner(node, member, false).await.map_err(io::Error::other)?;
+        self.inner
+            .raft
+            .add_learner(node, member, false)
+            .await
+            .map_err(io::Error::other)?;
         Ok(())
     }
 
@@ -223,7 +272,11 @@ impl Consensus {
             ChangeVoters::Add(nodes) => ChangeMembers::AddVoterIds(nodes.into_iter().collect()),
             ChangeVoters::Remove(nodes) => ChangeMembers::RemoveVoters(nodes.into_iter().collect()),
         };
-        self.inner.raft.change_membership(change, false).await.map_err(io::Error::other)?;
+        self.inner
+            .raft
+            .change_membership(change, false)
+            .await
+            .map_err(io::Error::other)?;
         Ok(())
     }
 
@@ -281,9 +334,9 @@ impl Consensus {
             // A leader that has not heard a quorum for an election timeout may have been replaced.
             Role::Leader => {
                 status.voters.len() == 1
-                    || metrics
-                        .last_quorum_acked
-                        .is_some_and(|acked| acked.elapsed() < self.inner.timers.election)
+                    || metrics.last_quorum_acked.is_some_and(|acked| {
+                        acked.into_inner().elapsed() < self.inner.timers.election
+                    })
             }
             _ => {
                 let heard = Duration::from_millis(self.inner.heard_ms.load(Ordering::Relaxed));

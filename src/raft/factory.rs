@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 /// One bell per peer: ringing it ends the stream of entries to it.
 #[derive(Clone, Default)]
-pub struct Kicks {
+pub(super) struct Kicks {
     bells: Arc<Mutex<HashMap<NodeId, Arc<Notify>>>>,
 }
 
@@ -21,26 +21,39 @@ impl Kicks {
         bells.entry(node).or_default().clone()
     }
 
-    pub fn kick(&self, node: NodeId) {
+    pub(super) fn kick(&self, node: NodeId) {
         // `notify_waiters` and not `notify_one`: a bell rung while no stream is open is forgotten.
         self.bell(node).notify_waiters();
     }
 }
 
-pub struct PeerNetworks {
+pub(super) struct PeerNetworks {
     links: Links,
     times: NetworkTimes,
     kicks: Kicks,
 }
 
 impl PeerNetworks {
-    pub fn new(links: Links, times: NetworkTimes, kicks: Kicks) -> Self {
-        Self { links, times, kicks }
+    pub(super) fn new(links: Links, times: NetworkTimes, kicks: Kicks) -> Self {
+        Self {
+            links,
+            times,
+            kicks,
+        }
     }
 
     fn network(&self, target: NodeId, member: &MemberNode, heartbeat: bool) -> PeerNetwork {
-        let links = self.links.to(target, member).map_err(|error| error.to_string());
-        PeerNetwork::new(target, links, self.times, heartbeat, self.kicks.bell(target))
+        let links = self
+            .links
+            .to(target, member)
+            .map_err(|error| error.to_string());
+        PeerNetwork::new(
+            target,
+            links,
+            self.times,
+            heartbeat,
+            self.kicks.bell(target),
+        )
     }
 }
 

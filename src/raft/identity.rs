@@ -17,7 +17,7 @@ use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Request, Status};
 
 /// Raised when peers of two builds can no longer talk.
-pub const PEER_PROTOCOL: u64 = 1;
+pub(super) const PEER_PROTOCOL: u64 = 1;
 
 const CLUSTER: &str = "quorate-cluster";
 const FROM: &str = "quorate-from";
@@ -106,9 +106,8 @@ impl Pins {
         let table = match read_file(disk.as_ref(), &path)? {
             None => BTreeMap::new(),
             Some(bytes) => {
-                let file: PinsFile = serde_json::from_slice(&bytes).map_err(|error| {
-                    io::Error::other(format!("{}: {error}", path.display()))
-                })?;
+                let file: PinsFile = serde_json::from_slice(&bytes)
+                    .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
                 if file.format_version > PINS_FORMAT_VERSION {
                     return Err(io::Error::other(format!(
                         "{} has format {}, newer than the {PINS_FORMAT_VERSION} this build knows",
@@ -120,7 +119,15 @@ impl Pins {
             }
         };
         let table = Mutex::new(table);
-        Ok(Self { inner: Arc::new(Inner { me, table, disk, path, worker }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                me,
+                table,
+                disk,
+                path,
+                worker,
+            }),
+        })
     }
 
     pub fn me(&self) -> SelfIdentity {
@@ -128,7 +135,12 @@ impl Pins {
     }
 
     fn known(&self, node: NodeId) -> Option<u64> {
-        self.inner.table.lock().unwrap_or_else(PoisonError::into_inner).get(&node).copied()
+        self.inner
+            .table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&node)
+            .copied()
     }
 
     /// Pins what a peer said of itself. `Err` if another incarnation was pinned before.
@@ -208,6 +220,10 @@ impl Pins {
         let node = number(FROM)?;
         let incarnation = number(INCARNATION)?;
         let known = self.pin(node, incarnation).await?;
-        Ok(Caller { node, incarnation, known })
+        Ok(Caller {
+            node,
+            incarnation,
+            known,
+        })
     }
 }

@@ -4,7 +4,7 @@ use super::consensus::Consensus;
 use super::wire::position_to_proto;
 use crate::proto::peer;
 
-pub fn fill(answer: &mut peer::InspectResponse, consensus: &Consensus) {
+pub(super) fn fill(answer: &mut peer::InspectResponse, consensus: &Consensus) {
     let status = consensus.status();
     let log = consensus.log();
     let store = consensus.store().load();

@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 /// The largest peer message: a read of the log is cut at [`super::log_store::READ_BYTES_MAX`] but
 /// always holds one entry, and an entry is at most one batch plus one request.
-pub const PEER_MESSAGE_BYTES_MAX: usize = 64 << 20;
+pub(super) const PEER_MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// HTTP/2 flow-control windows; a window must hold the appends in flight of one round trip.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
@@ -56,7 +56,7 @@ impl LinkTimes {
 /// A call failed because there was no connection: it was certainly not sent.
 #[derive(Debug, thiserror::Error)]
 #[error("not connected: {0}")]
-pub struct NotConnected(#[source] io::Error);
+pub(super) struct NotConnected(#[source] io::Error);
 
 /// Whether a failed call certainly never left this member.
 pub fn was_never_sent(status: &tonic::Status) -> bool {
@@ -92,7 +92,15 @@ impl Links {
         times: LinkTimes,
     ) -> Self {
         let open = Mutex::default();
-        Self { inner: Arc::new(Inner { me, network, addresses, times, open }) }
+        Self {
+            inner: Arc::new(Inner {
+                me,
+                network,
+                addresses,
+                times,
+                open,
+            }),
+        }
     }
 
     pub fn me(&self) -> SelfIdentity {
@@ -103,7 +111,12 @@ impl Links {
     /// because a connection lives on the runtime that opened it.
     pub fn separate(&self) -> Self {
         let inner = &self.inner;
-        Self::new(inner.me, inner.network.clone(), inner.addresses.clone(), inner.times)
+        Self::new(
+            inner.me,
+            inner.network.clone(),
+            inner.addresses.clone(),
+            inner.times,
+        )
     }
 
     /// The connections to a peer, dialled when first used.
@@ -111,7 +124,11 @@ impl Links {
         let address = self.inner.addresses.dial(member).ok_or_else(|| {
             io::Error::other(format!("no dialable peer URL among {:?}", member.peer_urls))
         })?;
-        let mut open = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .inner
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(links) = open.get(&(node, address.clone())) {
             return Ok(links.clone());
         }
@@ -121,7 +138,11 @@ impl Links {
                 .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
         };
-        let links = PeerLinks { entries: client(), control: client(), bulk: client() };
+        let links = PeerLinks {
+            entries: client(),
+            control: client(),
+            bulk: client(),
+        };
         open.insert((node, address), links.clone());
         Ok(links)
     }
@@ -134,7 +155,9 @@ impl Links {
             let (network, address) = (network.clone(), address.clone());
             async move {
                 let dial = tokio::time::timeout(times.connect_timeout, network.connect(&address));
-                let dialled = dial.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                let dialled = dial
+                    .await
+                    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 dialled.map(TokioIo::new).map_err(NotConnected)
             }
         });

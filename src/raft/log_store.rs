@@ -17,26 +17,33 @@ use tokio::sync::oneshot;
 
 /// Bytes of entries that one read for replication returns (always at least one entry): the byte cap
 /// of an append message, which openraft itself only caps in entries.
-pub const READ_BYTES_MAX: usize = 1 << 20;
+pub(super) const READ_BYTES_MAX: usize = 1 << 20;
 
 /// A handle; clones share the log.
 #[derive(Clone)]
-pub struct LogStore {
+pub(super) struct LogStore {
     log: SegmentedLog,
 }
 
 impl LogStore {
-    pub fn new(log: SegmentedLog) -> Self {
+    pub(super) fn new(log: SegmentedLog) -> Self {
         Self { log }
     }
 
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        self.log.read(from, to, bytes_max)?.into_iter().map(entry_from_log).collect()
+        self.log
+            .read(from, to, bytes_max)?
+            .into_iter()
+            .map(entry_from_log)
+            .collect()
     }
 }
 
 fn entry_from_log(entry: LogEntry) -> io::Result<Entry> {
-    Ok(Entry { log_id: log_id_of(entry.position), payload: decode_payload(entry.payload)? })
+    Ok(Entry {
+        log_id: log_id_of(entry.position),
+        payload: decode_payload(entry.payload)?,
+    })
 }
 
 /// `[from, to)` of any range over indexes.
@@ -72,7 +79,12 @@ impl RaftLogReader<TypeConfig> for LogStore {
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
         let (from, to) = bounds(&range);
-        let pieces = Pieces { store: self.clone(), next: from, to, piece: Vec::new().into_iter() };
+        let pieces = Pieces {
+            store: self.clone(),
+            next: from,
+            to,
+            piece: Vec::new().into_iter(),
+        };
         stream::iter(pieces)
     }
 
@@ -144,7 +156,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             durable.send(result).ok();
         });
         self.log.save_vote(vote, done)?;
-        waiting.await.map_err(|_| io::Error::other("the log's writer is gone"))?
+        waiting
+            .await
+            .map_err(|_| io::Error::other("the log's writer is gone"))?
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -159,11 +173,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 payload: encode_payload(&entry.payload),
             })
             .collect();
-        self.log.append(entries, Box::new(move |result| callback.io_completed(result)))
+        self.log.append(
+            entries,
+            Box::new(move |result| callback.io_completed(result)),
+        )
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
-        self.log.truncate_after(last_log_id.as_ref().map(position_of))
+        self.log
+            .truncate_after(last_log_id.as_ref().map(position_of))
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {

@@ -15,6 +15,7 @@ use super::wire;
 use crate::proto::peer;
 use crate::types::NodeId;
 use futures_util::{Stream, StreamExt, stream};
+use openraft::OptionalSend;
 use openraft::alias::SnapshotOf;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -25,7 +26,6 @@ use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::OptionalSend;
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ use tokio::time::timeout;
 
 /// Deadlines of calls to a peer.
 #[derive(Clone, Copy, Debug)]
-pub struct NetworkTimes {
+pub(super) struct NetworkTimes {
     /// Heartbeats, votes, leadership.
     pub control: Duration,
     /// Longest silence of a stream of entries that has unanswered requests.
@@ -46,7 +46,7 @@ pub struct NetworkTimes {
 }
 
 impl NetworkTimes {
-    pub fn from_election_timeout(longest: Duration) -> Self {
+    pub(super) fn from_election_timeout(longest: Duration) -> Self {
         Self {
             control: longest / 2,
             stall: (longest * 4).max(Duration::from_secs(2)),
@@ -56,7 +56,7 @@ impl NetworkTimes {
 }
 
 /// The way to one peer, for one purpose of openraft's.
-pub struct PeerNetwork {
+pub(super) struct PeerNetwork {
     node: NodeId,
     /// `Err` keeps why the peer cannot be dialled at all.
     links: Result<PeerLinks, String>,
@@ -73,14 +73,20 @@ fn unreachable(why: impl Display) -> RPCError<TypeConfig> {
 }
 
 impl PeerNetwork {
-    pub fn new(
+    pub(super) fn new(
         node: NodeId,
         links: Result<PeerLinks, String>,
         times: NetworkTimes,
         heartbeat: bool,
         kick: Arc<Notify>,
     ) -> Self {
-        Self { node, links, times, heartbeat, kick }
+        Self {
+            node,
+            links,
+            times,
+            heartbeat,
+            kick,
+        }
     }
 
     fn links(&self) -> RpcResult<PeerLinks> {
@@ -100,7 +106,10 @@ impl PeerNetwork {
             leadership_transfer: request.leadership_transfer,
         };
         let answer = timeout(self.times.control, client.vote(request)).await;
-        let answer = answer.map_err(unreachable)?.map_err(unreachable)?.into_inner();
+        let answer = answer
+            .map_err(unreachable)?
+            .map_err(unreachable)?
+            .into_inner();
         Ok(VoteResponse {
             vote: wire::vote_from_proto(answer.vote).map_err(unreachable)?,
             vote_granted: answer.granted,
@@ -123,7 +132,9 @@ async fn send_heartbeat(
     let answer = wire::answer_from_proto(answer.into_inner()).map_err(unreachable)?;
     if knows_nothing && matches!(answer, Err(StreamAppendError::Conflict(_))) {
         // openraft would panic: nothing cannot conflict.
-        return Err(unreachable("a peer finds a conflict where nothing was claimed"));
+        return Err(unreachable(
+            "a peer finds a conflict where nothing was claimed",
+        ));
     }
     Ok(answer)
 }
@@ -141,9 +152,8 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
             let links = self.links()?;
             let times = self.times;
             if self.heartbeat {
-                let answers = input.then(move |request| {
-                    send_heartbeat(links.clone(), times.control, request)
-                });
+                let answers = input
+                    .then(move |request| send_heartbeat(links.clone(), times.control, request));
                 return Ok(Box::pin(answers) as BoxStream<'s, _>);
             }
             let sent = Arc::new(AtomicU64::new(0));
@@ -154,9 +164,18 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
             });
             let mut client = links.entries;
             let answers = timeout(times.stall, client.append(requests)).await;
-            let answers = answers.map_err(unreachable)?.map_err(unreachable)?.into_inner();
-            let session =
-                Session { answers, sent, answered: 0, times, kick: self.kick.clone(), node: self.node };
+            let answers = answers
+                .map_err(unreachable)?
+                .map_err(unreachable)?
+                .into_inner();
+            let session = Session {
+                answers,
+                sent,
+                answered: 0,
+                times,
+                kick: self.kick.clone(),
+                node: self.node,
+            };
             Ok(Box::pin(stream::unfold(Some(session), Session::next)) as BoxStream<'s, _>)
         })
     }
@@ -248,7 +267,10 @@ impl NetTransferLeader<TypeConfig> for PeerNetwork {
             last_log: request.last_log_id().map(wire::log_id_to_proto),
         };
         let answer = timeout(self.times.control, client.transfer_leader(request)).await;
-        let answer = answer.map_err(unreachable)?.map_err(unreachable)?.into_inner();
+        let answer = answer
+            .map_err(unreachable)?
+            .map_err(unreachable)?
+            .into_inner();
         if !answer.accepted {
             return Err(unreachable(answer.reason));
         }
@@ -266,11 +288,10 @@ impl NetSnapshot<TypeConfig> for PeerNetwork {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let links = self.links().map_err(|error| {
-            StreamingError::Unreachable(Unreachable::from_string(error))
-        })?;
-        let transfer =
-            snapshot_stream::send(links.bulk, vote, snapshot, self.times.snapshot_stall);
+        let links = self
+            .links()
+            .map_err(|error| StreamingError::Unreachable(Unreachable::from_string(error)))?;
+        let transfer = snapshot_stream::send(links.bulk, vote, snapshot, self.times.snapshot_stall);
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = transfer => match sent {

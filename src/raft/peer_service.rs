@@ -72,7 +72,9 @@ impl PeerService {
             inspector,
             fatal,
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Opens the calls that need consensus.
@@ -92,7 +94,10 @@ impl PeerService {
     }
 
     fn consensus(&self) -> Result<&Consensus, Status> {
-        self.shared.consensus.get().ok_or_else(|| Status::unavailable("this member is starting"))
+        self.shared
+            .consensus
+            .get()
+            .ok_or_else(|| Status::unavailable("this member is starting"))
     }
 
     /// Reads an append and stops the process if a newer build wrote it.
@@ -104,7 +109,9 @@ impl PeerService {
         let request = wire::append_from_proto(request).map_err(|error| self.refuse(&error))?;
         speaks_for_itself(caller, request.vote.leader_id.voted_for)?;
         if !request.vote.committed {
-            return Err(Status::invalid_argument("entries from somebody who was not elected"));
+            return Err(Status::invalid_argument(
+                "entries from somebody who was not elected",
+            ));
         }
         Ok(request)
     }
@@ -122,7 +129,9 @@ fn speaks_for_itself(caller: Caller, node: NodeId) -> Result<(), Status> {
     if caller.node == node {
         return Ok(());
     }
-    Err(Status::invalid_argument("a member may only speak for itself"))
+    Err(Status::invalid_argument(
+        "a member may only speak for itself",
+    ))
 }
 
 fn stopped(error: impl std::fmt::Display) -> Status {
@@ -155,14 +164,23 @@ impl Entries {
     }
 
     async fn read(&mut self) -> Result<Option<AppendEntriesRequest<TypeConfig>>, Status> {
-        let Some(request) = self.requests.message().await? else { return Ok(None) };
+        let Some(request) = self.requests.message().await? else {
+            return Ok(None);
+        };
         let request = self.service.read_append(self.caller, request)?;
         if let Some(last) = request.entries.last() {
             // Only what an earlier message called committed can be applied by now: waiting for more
             // would be waiting for this very message.
-            let target = last.log_id.index.saturating_sub(APPLY_LAG_MAX).min(self.committed);
+            let target = last
+                .log_id
+                .index
+                .saturating_sub(APPLY_LAG_MAX)
+                .min(self.committed);
             let mut applied = self.consensus.applied();
-            applied.wait_for(|applied| *applied >= target).await.map_err(stopped)?;
+            applied
+                .wait_for(|applied| *applied >= target)
+                .await
+                .map_err(stopped)?;
         }
         if let Some(committed) = &request.leader_commit {
             self.committed = self.committed.max(committed.index);
@@ -217,9 +235,17 @@ impl Peer for PeerService {
         let caller = self.caller(&request).await?;
         let consensus = self.consensus()?;
         let request = self.read_append(caller, request.into_inner())?;
-        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let last = request
+            .entries
+            .last()
+            .map(|entry| entry.log_id)
+            .or(request.prev_log_id);
         let previous = request.prev_log_id;
-        let answer = consensus.raft().append_entries(request).await.map_err(stopped)?;
+        let answer = consensus
+            .raft()
+            .append_entries(request)
+            .await
+            .map_err(stopped)?;
         let answer: StreamAppendResult<TypeConfig> = match answer {
             AppendEntriesResponse::Success => Ok(last),
             AppendEntriesResponse::PartialSuccess(matched) => Ok(matched),
@@ -268,14 +294,26 @@ impl Peer for PeerService {
     ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
         let caller = self.caller(&request).await?;
         let request = request.into_inner();
-        let from = wire::vote_from_proto(request.from_leader).map_err(|error| self.refuse(&error))?;
+        let from =
+            wire::vote_from_proto(request.from_leader).map_err(|error| self.refuse(&error))?;
         speaks_for_itself(caller, from.leader_id.voted_for)?;
         let last = request.last_log.map(wire::log_id_from_proto);
         let request = TransferLeaderRequest::new(from, request.to, last);
-        let answer =
-            self.consensus()?.raft().handle_transfer_leader(request).await.map_err(stopped)?;
-        let reason = answer.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        Ok(Response::new(peer::TransferLeaderResponse { accepted: answer.is_ok(), reason }))
+        let answer = self
+            .consensus()?
+            .raft()
+            .handle_transfer_leader(request)
+            .await
+            .map_err(stopped)?;
+        let reason = answer
+            .as_ref()
+            .err()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        Ok(Response::new(peer::TransferLeaderResponse {
+            accepted: answer.is_ok(),
+            reason,
+        }))
     }
 
     async fn offer_snapshot(
@@ -285,7 +323,10 @@ impl Peer for PeerService {
         self.caller(&request).await?;
         self.consensus()?;
         let held_bytes = self.shared.receiver.offered(request.into_inner()).await?;
-        Ok(Response::new(peer::SnapshotAnswer { held_bytes, vote: None }))
+        Ok(Response::new(peer::SnapshotAnswer {
+            held_bytes,
+            vote: None,
+        }))
     }
 
     async fn send_snapshot(
@@ -297,11 +338,16 @@ impl Peer for PeerService {
         let (vote, snapshot) = self.shared.receiver.receive(request.into_inner()).await?;
         speaks_for_itself(caller, vote.leader_id.voted_for)?;
         if !vote.committed {
-            return Err(Status::invalid_argument("a snapshot from somebody who was not elected"));
+            return Err(Status::invalid_argument(
+                "a snapshot from somebody who was not elected",
+            ));
         }
         consensus.heard_leader();
-        let answer =
-            consensus.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        let answer = consensus
+            .raft()
+            .install_full_snapshot(vote, snapshot)
+            .await
+            .map_err(stopped)?;
         let vote = Some(wire::vote_to_proto(&answer.vote));
         Ok(Response::new(peer::SnapshotReceipt { vote }))
     }
@@ -331,15 +377,24 @@ impl Peer for PeerService {
         self.caller(&request).await?;
         let consensus = self.consensus()?;
         let request = request.into_inner();
-        let answer = |answer| Ok(Response::new(peer::ForwardResponse { answer: Some(answer) }));
+        let answer = |answer| {
+            Ok(Response::new(peer::ForwardResponse {
+                answer: Some(answer),
+            }))
+        };
         let refused = |reason: peer::refused::Reason, leader: Option<NodeId>| {
             let leader = leader.unwrap_or(0);
-            answer(Answer::Refused(peer::Refused { reason: reason.into(), leader }))
+            answer(Answer::Refused(peer::Refused {
+                reason: reason.into(),
+                leader,
+            }))
         };
         // What reaches the log must be applicable by every member: decoded here, once, because an
         // undecodable entry would stop them all.
         if let Err(error) = decode_batch(request.batch.clone()) {
-            return Err(Status::invalid_argument(format!("forwarded batch: {error}")));
+            return Err(Status::invalid_argument(format!(
+                "forwarded batch: {error}"
+            )));
         }
         let Ok(_permit) = self.shared.forwards.try_acquire() else {
             return refused(peer::refused::Reason::TooManyRequests, None);
@@ -389,7 +444,9 @@ impl Peer for PeerService {
             role: "starting".to_owned(),
             ..peer::InspectResponse::default()
         };
-        let Some(consensus) = self.shared.consensus.get() else { return Ok(Response::new(answer)) };
+        let Some(consensus) = self.shared.consensus.get() else {
+            return Ok(Response::new(answer));
+        };
         super::inspect::fill(&mut answer, consensus);
         if request.into_inner().with_hash {
             let store = consensus.store().load_full();

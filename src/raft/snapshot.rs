@@ -25,14 +25,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Raised when the files of a snapshot change their meaning.
-pub const SNAPSHOT_FORMAT_VERSION: u32 = 1;
+pub(super) const SNAPSHOT_FORMAT_VERSION: u32 = 1;
 
 const MANIFEST: &str = "manifest.json";
 const DATA: &str = "data";
 /// Bytes read at a time when a file is checksummed.
 const READ_BYTES: usize = 1 << 20;
 
-pub type Snapshot = SnapshotOf<TypeConfig, SnapshotDir>;
+pub(super) type Snapshot = SnapshotOf<TypeConfig, SnapshotDir>;
 
 /// One file of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +77,9 @@ impl SnapshotDir {
             checksums: OnceLock::new(),
             remove_on_drop: AtomicBool::new(false),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     pub fn id(&self) -> &str {
@@ -115,12 +117,14 @@ impl SnapshotDir {
 }
 
 /// CRC-32C of the first `bytes` of a file.
-pub fn checksum(file: &dyn DiskFile, bytes: u64) -> io::Result<u32> {
+pub(super) fn checksum(file: &dyn DiskFile, bytes: u64) -> io::Result<u32> {
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
     let mut buffer = vec![0; READ_BYTES];
     let mut offset = 0;
     while offset < bytes {
-        let take = usize::try_from(bytes - offset).unwrap_or(READ_BYTES).min(READ_BYTES);
+        let take = usize::try_from(bytes - offset)
+            .unwrap_or(READ_BYTES)
+            .min(READ_BYTES);
         file.read_exact_at(&mut buffer[..take], offset)?;
         digest.update(&buffer[..take]);
         offset += take as u64;
@@ -130,34 +134,41 @@ pub fn checksum(file: &dyn DiskFile, bytes: u64) -> io::Result<u32> {
 
 /// What a snapshot is a snapshot of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
+pub(super) struct Label {
     pub last: Option<Position>,
     /// The membership in force and where it was logged; none before the first.
     pub membership: Option<(Position, bytes::Bytes)>,
 }
 
 impl Label {
-    pub fn to_meta(&self) -> io::Result<SnapshotMeta> {
+    pub(super) fn to_meta(&self) -> io::Result<SnapshotMeta> {
         let last_membership = stored_membership(self.membership.as_ref())?;
-        Ok(SnapshotMeta { last_log_id: self.last.map(log_id_of), last_membership })
+        Ok(SnapshotMeta {
+            last_log_id: self.last.map(log_id_of),
+            last_membership,
+        })
     }
 }
 
 /// A stored membership from the bytes that the state machine keeps of it.
-pub fn stored_membership(
+pub(super) fn stored_membership(
     stored: Option<&(Position, bytes::Bytes)>,
 ) -> io::Result<StoredMembership> {
     match stored {
         None => Ok(StoredMembership::default()),
-        Some((position, bytes)) => {
-            Ok(StoredMembership::new(Some(log_id_of(*position)), decode_membership(bytes)?))
-        }
+        Some((position, bytes)) => Ok(StoredMembership::new(
+            Some(log_id_of(*position)),
+            decode_membership(bytes)?,
+        )),
     }
 }
 
 /// The label of a snapshot's meta, for the wire.
-pub fn label_of(meta: &SnapshotMeta) -> Label {
-    let last = meta.last_log_id.as_ref().map(super::type_config::position_of);
+pub(super) fn label_of(meta: &SnapshotMeta) -> Label {
+    let last = meta
+        .last_log_id
+        .as_ref()
+        .map(super::type_config::position_of);
     let membership = meta.last_membership.log_id().as_ref().map(|log_id| {
         let bytes = encode_membership(meta.last_membership.membership());
         (super::type_config::position_of(log_id), bytes)
@@ -205,7 +216,11 @@ impl Snapshots {
             if name.starts_with("recv-") {
                 continue;
             }
-            let found = if name.starts_with("tmp-") { None } else { read_manifest(&disk, &path)? };
+            let found = if name.starts_with("tmp-") {
+                None
+            } else {
+                read_manifest(&disk, &path)?
+            };
             let Some(found) = found else {
                 disk.remove_dir_all(&path)?;
                 continue;
@@ -213,17 +228,33 @@ impl Snapshots {
             let newer = newest.as_ref().is_none_or(|best| {
                 best.meta.last_log_id.as_ref() < found.meta.last_log_id.as_ref()
             });
-            let loser = if newer { newest.replace(found) } else { Some(found) };
+            let loser = if newer {
+                newest.replace(found)
+            } else {
+                Some(found)
+            };
             if let Some(loser) = loser {
                 loser.snapshot.retire();
             }
         }
         let current = Mutex::new(newest);
-        Ok(Self { shared: Arc::new(Shared { dir, disk, randomness, worker, current }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                dir,
+                disk,
+                randomness,
+                worker,
+                current,
+            }),
+        })
     }
 
     pub fn current(&self) -> Option<Snapshot> {
-        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn dir(&self) -> &Path {
@@ -241,18 +272,26 @@ impl Snapshots {
     /// Makes a snapshot of the store, on the snapshot worker, and makes it the current one.
     pub async fn build(&self, store: Arc<Store>) -> io::Result<Snapshot> {
         let this = self.clone();
-        self.shared.worker.run(move || this.build_blocking(&store)).await?
+        self.shared
+            .worker
+            .run(move || this.build_blocking(&store))
+            .await?
     }
 
     /// As [`Self::build`], on the caller's thread.
     pub fn build_blocking(&self, store: &Store) -> io::Result<Snapshot> {
         let shared = &self.shared;
-        let tmp = shared.dir.join(format!("tmp-{:016x}", shared.randomness.next_u64()));
+        let tmp = shared
+            .dir
+            .join(format!("tmp-{:016x}", shared.randomness.next_u64()));
         shared.disk.create_dir_all(&tmp)?;
         let data = tmp.join(DATA);
         store.checkpoint(&data).map_err(io::Error::other)?;
         let label = Store::read_label(&data).map_err(io::Error::other)?;
-        let label = Label { last: label.applied, membership: label.membership };
+        let label = Label {
+            last: label.applied,
+            membership: label.membership,
+        };
         let mut files = Vec::new();
         for name in shared.disk.list(&data)? {
             let file = shared.disk.open(&data.join(&name))?;
@@ -263,8 +302,12 @@ impl Snapshots {
         }
         shared.disk.sync_dir(&data)?;
         let last = label.last.unwrap_or(Position { term: 0, index: 0 });
-        let id =
-            format!("{:x}-{:x}-{:08x}", last.term, last.index, shared.randomness.next_u64() >> 32);
+        let id = format!(
+            "{:x}-{:x}-{:08x}",
+            last.term,
+            last.index,
+            shared.randomness.next_u64() >> 32
+        );
         let manifest = Manifest {
             format_version: SNAPSHOT_FORMAT_VERSION,
             id: id.clone(),
@@ -281,8 +324,14 @@ impl Snapshots {
         shared.disk.rename(&tmp, &dir)?;
         shared.disk.sync_dir(&shared.dir)?;
         let snapshot = SnapshotDir::new(id, dir, files, shared.disk.clone());
-        let snapshot = Snapshot { meta: label.to_meta()?, snapshot };
-        let mut current = shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = Snapshot {
+            meta: label.to_meta()?,
+            snapshot,
+        };
+        let mut current = shared
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = current.replace(snapshot.clone()) {
             old.snapshot.retire();
         }
@@ -293,7 +342,9 @@ impl Snapshots {
 /// `None` if the directory holds no manifest, which makes it worthless.
 fn read_manifest(disk: &Arc<dyn Disk>, dir: &Path) -> io::Result<Option<Snapshot>> {
     let path = dir.join(MANIFEST);
-    let Some(bytes) = read_file(disk.as_ref(), &path)? else { return Ok(None) };
+    let Some(bytes) = read_file(disk.as_ref(), &path)? else {
+        return Ok(None);
+    };
     let manifest: Manifest = serde_json::from_slice(&bytes)
         .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
     if manifest.format_version != SNAPSHOT_FORMAT_VERSION {
@@ -310,5 +361,8 @@ fn read_manifest(disk: &Arc<dyn Disk>, dir: &Path) -> io::Result<Option<Snapshot
             .map(|(term, index, bytes)| (Position { term, index }, bytes.into())),
     };
     let snapshot = SnapshotDir::new(manifest.id, dir.to_owned(), manifest.files, disk.clone());
-    Ok(Some(Snapshot { meta: label.to_meta()?, snapshot }))
+    Ok(Some(Snapshot {
+        meta: label.to_meta()?,
+        snapshot,
+    }))
 }

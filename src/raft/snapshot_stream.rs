@@ -29,14 +29,14 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// Frames between the disk and the network.
 const FRAMES_QUEUED_MAX: usize = 4;
 /// The sender's pace.
-pub const SEND_BYTES_PER_SECOND: u64 = 256 << 20;
+pub(super) const SEND_BYTES_PER_SECOND: u64 = 256 << 20;
 /// A checkpoint has tens of files a gigabyte; far more is nonsense.
 const FILES_MAX: usize = 100_000;
 /// Verifying and installing, once the last byte has arrived.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Sends a snapshot. Answers the receiver's vote, which may be a higher one.
-pub async fn send(
+pub(super) async fn send(
     mut client: Client,
     vote: Vote,
     snapshot: Snapshot,
@@ -45,7 +45,9 @@ pub async fn send(
     let label = label_of(&snapshot.meta);
     let dir = snapshot.snapshot;
     let offer = offer(&dir, &label).await?;
-    let answer = within(stall, client.offer_snapshot(offer)).await?.into_inner();
+    let answer = within(stall, client.offer_snapshot(offer))
+        .await?
+        .into_inner();
     if let Some(higher) = answer.vote {
         return wire::vote_from_proto(Some(higher)).map_err(internal);
     }
@@ -61,11 +63,15 @@ pub async fn send(
 
 async fn offer(dir: &SnapshotDir, label: &Label) -> Result<peer::SnapshotOffer, Status> {
     let sums = dir.checksums().map_err(internal)?.to_vec();
-    let files = dir.files().iter().zip(sums).map(|(file, crc32c)| peer::SnapshotFile {
-        name: file.name.clone(),
-        bytes: file.bytes,
-        crc32c,
-    });
+    let files = dir
+        .files()
+        .iter()
+        .zip(sums)
+        .map(|(file, crc32c)| peer::SnapshotFile {
+            name: file.name.clone(),
+            bytes: file.bytes,
+            crc32c,
+        });
     let (membership_position, membership) = label.membership.clone().unzip();
     Ok(peer::SnapshotOffer {
         format_version: SNAPSHOT_FORMAT_VERSION,
@@ -105,7 +111,12 @@ async fn produce(
             let take = (file.bytes - offset).min(CHUNK_BYTES);
             let bytes = read_chunk(open.as_ref(), offset, take).map_err(internal)?;
             let file = u32::try_from(number).map_err(internal)?;
-            send(Frame::Chunk(peer::SnapshotChunk { file, offset, bytes })).await?;
+            send(Frame::Chunk(peer::SnapshotChunk {
+                file,
+                offset,
+                bytes,
+            }))
+            .await?;
             offset += take;
             sent_bytes += take;
             let due = Duration::from_secs_f64(sent_bytes as f64 / SEND_BYTES_PER_SECOND as f64);
@@ -125,7 +136,9 @@ async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
-    timeout(limit, call).await.map_err(|_| Status::deadline_exceeded("peer call"))?
+    timeout(limit, call)
+        .await
+        .map_err(|_| Status::deadline_exceeded("peer call"))?
 }
 
 fn internal(error: impl std::fmt::Display) -> Status {
@@ -148,7 +161,10 @@ struct Receiving {
 
 impl Receiver {
     pub fn new(snapshots: Snapshots) -> Self {
-        Self { snapshots, current: Arc::default() }
+        Self {
+            snapshots,
+            current: Arc::default(),
+        }
     }
 
     /// Takes an offer in and answers how much of each file is here already.
@@ -162,7 +178,9 @@ impl Receiver {
         let sane = |name: &str| {
             !name.is_empty()
                 && name.len() < 128
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
                 && !name.starts_with('.')
         };
         if !sane(&offer.snapshot_id)
@@ -171,15 +189,31 @@ impl Receiver {
         {
             return Err(Status::invalid_argument("snapshot offer: names"));
         }
-        let membership = offer
-            .membership_position
-            .map(|position| (wire::position_from_proto(position), offer.membership.clone()));
-        let label = Label { last: offer.last.map(wire::position_from_proto), membership };
-        label.to_meta().map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let membership = offer.membership_position.map(|position| {
+            (
+                wire::position_from_proto(position),
+                offer.membership.clone(),
+            )
+        });
+        let label = Label {
+            last: offer.last.map(wire::position_from_proto),
+            membership,
+        };
+        label
+            .to_meta()
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let files: Vec<_> = offer
             .files
             .into_iter()
-            .map(|file| (SnapshotFile { name: file.name, bytes: file.bytes }, file.crc32c))
+            .map(|file| {
+                (
+                    SnapshotFile {
+                        name: file.name,
+                        bytes: file.bytes,
+                    },
+                    file.crc32c,
+                )
+            })
             .collect();
         let mut current = self.current.try_lock().map_err(|_| busy())?;
         let name = format!("recv-{}", offer.snapshot_id);
@@ -192,7 +226,12 @@ impl Receiver {
             .await
             .map_err(internal)?
             .map_err(internal)?;
-        *current = Some(Receiving { id: offer.snapshot_id, dir, label, files });
+        *current = Some(Receiving {
+            id: offer.snapshot_id,
+            dir,
+            label,
+            files,
+        });
         Ok(held)
     }
 
@@ -203,13 +242,16 @@ impl Receiver {
     ) -> Result<(Vote, Snapshot), Status> {
         use peer::snapshot_frame::Frame;
         let mut current = self.current.try_lock().map_err(|_| busy())?;
-        let receiving =
-            current.as_ref().ok_or_else(|| Status::failed_precondition("no snapshot offered"))?;
+        let receiving = current
+            .as_ref()
+            .ok_or_else(|| Status::failed_precondition("no snapshot offered"))?;
         let Some(Frame::Head(head)) = frames.message().await?.and_then(|frame| frame.frame) else {
             return Err(Status::invalid_argument("snapshot: no head"));
         };
         if head.snapshot_id != receiving.id {
-            return Err(Status::failed_precondition("another snapshot was offered since"));
+            return Err(Status::failed_precondition(
+                "another snapshot was offered since",
+            ));
         }
         let vote = wire::vote_from_proto(head.vote)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -301,5 +343,8 @@ fn verify(snapshots: &Snapshots, receiving: Receiving) -> io::Result<Snapshot> {
     let snapshot = SnapshotDir::new(receiving.id, receiving.dir, files, disk.clone());
     // openraft drops a snapshot that it does not need without a word: the directory goes with it.
     snapshot.retire();
-    Ok(Snapshot { meta: receiving.label.to_meta()?, snapshot })
+    Ok(Snapshot {
+        meta: receiving.label.to_meta()?,
+        snapshot,
+    })
 }

@@ -20,7 +20,11 @@ pub struct StateDir {
 
 impl StateDir {
     pub fn new(member_dir: PathBuf, disk: Arc<dyn Disk>, options: StateOptions) -> Self {
-        Self { member_dir, disk, options }
+        Self {
+            member_dir,
+            disk,
+            options,
+        }
     }
 
     /// Opens the current state, or a new empty one; clears what an interrupted install left.
@@ -47,7 +51,11 @@ impl StateDir {
         data: &Path,
         open: impl FnOnce(&Path) -> io::Result<StateMachine>,
     ) -> io::Result<StateMachine> {
-        let number = self.current()?.and_then(|name| state_number(&name)).unwrap_or(0) + 1;
+        let number = self
+            .current()?
+            .and_then(|name| state_number(&name))
+            .unwrap_or(0)
+            + 1;
         let name = state_name(number);
         let dir = self.member_dir.join(&name);
         self.disk.rename(data, &dir)?;
@@ -75,7 +83,9 @@ impl StateDir {
         let name = String::from_utf8(bytes).map_err(io::Error::other)?;
         let name = name.trim().to_owned();
         if state_number(&name).is_none() {
-            return Err(io::Error::other(format!("{CURRENT} names no state directory: {name:?}")));
+            return Err(io::Error::other(format!(
+                "{CURRENT} names no state directory: {name:?}"
+            )));
         }
         Ok(Some(name))
     }

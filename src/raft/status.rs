@@ -71,7 +71,9 @@ impl Status {
             snapshot: position(&metrics.snapshot),
             voters: membership.voter_ids().collect(),
             learners: membership.learner_ids().collect(),
-            matched: matched.map(|(node, log_id)| (*node, position(log_id))).collect(),
+            matched: matched
+                .map(|(node, log_id)| (*node, position(log_id)))
+                .collect(),
             membership,
         }
     }

@@ -70,21 +70,30 @@ impl<T: OptionalSend + 'static> Responder<TypeConfig, T> for OnComplete<T> {
     }
 }
 
-pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
-pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
-pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
-pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
+pub(super) type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
+pub(super) type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
+pub(super) type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
+pub(super) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 pub type Membership = openraft::Membership<NodeId, MemberNode>;
-pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
+pub(super) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 
-pub fn position_of(log_id: &LogId) -> Position {
-    Position { term: log_id.leader_id.term, index: log_id.index }
+pub(super) fn position_of(log_id: &LogId) -> Position {
+    Position {
+        term: log_id.leader_id.term,
+        index: log_id.index,
+    }
 }
 
-pub fn log_id_of(position: Position) -> LogId {
-    LogId::new(leader_id_std::CommittedLeaderId::new(position.term), position.index)
+pub(super) fn log_id_of(position: Position) -> LogId {
+    LogId::new(position.term.into(), position.index)
 }
 
-pub fn vote_of(term: u64, node: NodeId, committed: bool) -> Vote {
-    Vote { leader_id: leader_id_std::LeaderId { term, voted_for: node }, committed }
+pub(super) fn vote_of(term: u64, node: NodeId, committed: bool) -> Vote {
+    Vote {
+        leader_id: leader_id_std::LeaderId {
+            term,
+            voted_for: node,
+        },
+        committed,
+    }
 }

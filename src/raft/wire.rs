@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The format of memberships. A member refuses versions that it does not know.
-pub const MEMBERSHIP_FORMAT_VERSION: u8 = 1;
+pub(super) const MEMBERSHIP_FORMAT_VERSION: u8 = 1;
 
 const BLANK: u8 = 0xf0;
 const MEMBERSHIP: u8 = 0xf1;
@@ -43,7 +43,7 @@ impl From<WireError> for std::io::Error {
 
 type Payload = EntryPayload<Batch, NodeId, MemberNode>;
 
-pub fn encode_payload(payload: &Payload) -> Bytes {
+pub(super) fn encode_payload(payload: &Payload) -> Bytes {
     match payload {
         EntryPayload::Blank => Bytes::from_static(&[BLANK]),
         EntryPayload::Normal(batch) => batch.0.clone(),
@@ -55,15 +55,16 @@ pub fn encode_payload(payload: &Payload) -> Bytes {
     }
 }
 
-pub fn decode_payload(bytes: Bytes) -> Result<Payload, WireError> {
+pub(super) fn decode_payload(bytes: Bytes) -> Result<Payload, WireError> {
     match bytes.first() {
         None => Err(WireError::Malformed("log entry: empty payload")),
         Some(&BLANK) => Ok(EntryPayload::Blank),
         Some(&MEMBERSHIP) => Ok(EntryPayload::Membership(decode_membership(&bytes[1..])?)),
         Some(&COMMAND_FORMAT_VERSION) => Ok(EntryPayload::Normal(Batch(bytes))),
-        Some(&found) if found <= COMMANDS_MAX => {
-            Err(WireError::NewerFormat { found, known: COMMAND_FORMAT_VERSION })
-        }
+        Some(&found) if found <= COMMANDS_MAX => Err(WireError::NewerFormat {
+            found,
+            known: COMMAND_FORMAT_VERSION,
+        }),
         Some(_) => Err(WireError::Malformed("log entry: unknown kind")),
     }
 }
@@ -81,13 +82,19 @@ struct NodeForm {
     peer_urls: Vec<String>,
 }
 
-pub fn encode_membership(membership: &Membership) -> Bytes {
+pub(super) fn encode_membership(membership: &Membership) -> Bytes {
     let form = MembershipForm {
         voters: membership.get_joint_config().clone(),
         nodes: membership
             .nodes()
             .map(|(id, node)| {
-                (*id, NodeForm { name: node.name.clone(), peer_urls: node.peer_urls.clone() })
+                (
+                    *id,
+                    NodeForm {
+                        name: node.name.clone(),
+                        peer_urls: node.peer_urls.clone(),
+                    },
+                )
             })
             .collect(),
     };
@@ -96,22 +103,35 @@ pub fn encode_membership(membership: &Membership) -> Bytes {
     bytes.into()
 }
 
-pub fn decode_membership(bytes: &[u8]) -> Result<Membership, WireError> {
-    let (&version, body) = bytes.split_first().ok_or(WireError::Malformed("membership: empty"))?;
+pub(super) fn decode_membership(bytes: &[u8]) -> Result<Membership, WireError> {
+    let (&version, body) = bytes
+        .split_first()
+        .ok_or(WireError::Malformed("membership: empty"))?;
     if version != MEMBERSHIP_FORMAT_VERSION {
-        return Err(WireError::NewerFormat { found: version, known: MEMBERSHIP_FORMAT_VERSION });
+        return Err(WireError::NewerFormat {
+            found: version,
+            known: MEMBERSHIP_FORMAT_VERSION,
+        });
     }
     let form: MembershipForm =
         serde_json::from_slice(body).map_err(|_| WireError::Malformed("membership"))?;
     let nodes: BTreeMap<NodeId, MemberNode> = form
         .nodes
         .into_iter()
-        .map(|(id, node)| (id, MemberNode { name: node.name, peer_urls: node.peer_urls }))
+        .map(|(id, node)| {
+            (
+                id,
+                MemberNode {
+                    name: node.name,
+                    peer_urls: node.peer_urls,
+                },
+            )
+        })
         .collect();
     Membership::new(form.voters, nodes).map_err(|_| WireError::Malformed("membership: voters"))
 }
 
-pub fn vote_to_proto(vote: &Vote) -> peer::Vote {
+pub(super) fn vote_to_proto(vote: &Vote) -> peer::Vote {
     peer::Vote {
         term: vote.leader_id.term,
         node: vote.leader_id.voted_for,
@@ -119,28 +139,34 @@ pub fn vote_to_proto(vote: &Vote) -> peer::Vote {
     }
 }
 
-pub fn vote_from_proto(vote: Option<peer::Vote>) -> Result<Vote, WireError> {
+pub(super) fn vote_from_proto(vote: Option<peer::Vote>) -> Result<Vote, WireError> {
     let vote = vote.ok_or(WireError::Malformed("peer message: no vote"))?;
     Ok(vote_of(vote.term, vote.node, vote.committed))
 }
 
-pub fn position_to_proto(position: Position) -> peer::Position {
-    peer::Position { term: position.term, index: position.index }
+pub(super) fn position_to_proto(position: Position) -> peer::Position {
+    peer::Position {
+        term: position.term,
+        index: position.index,
+    }
 }
 
-pub fn position_from_proto(position: peer::Position) -> Position {
-    Position { term: position.term, index: position.index }
+pub(super) fn position_from_proto(position: peer::Position) -> Position {
+    Position {
+        term: position.term,
+        index: position.index,
+    }
 }
 
-pub fn log_id_to_proto(log_id: &LogId) -> peer::Position {
+pub(super) fn log_id_to_proto(log_id: &LogId) -> peer::Position {
     position_to_proto(position_of(log_id))
 }
 
-pub fn log_id_from_proto(position: peer::Position) -> LogId {
+pub(super) fn log_id_from_proto(position: peer::Position) -> LogId {
     log_id_of(position_from_proto(position))
 }
 
-pub fn append_to_proto(request: &AppendEntriesRequest<TypeConfig>) -> peer::AppendRequest {
+pub(super) fn append_to_proto(request: &AppendEntriesRequest<TypeConfig>) -> peer::AppendRequest {
     peer::AppendRequest {
         vote: Some(vote_to_proto(&request.vote)),
         previous: request.prev_log_id.as_ref().map(log_id_to_proto),
@@ -157,13 +183,16 @@ pub fn append_to_proto(request: &AppendEntriesRequest<TypeConfig>) -> peer::Appe
     }
 }
 
-pub fn append_from_proto(
+pub(super) fn append_from_proto(
     request: peer::AppendRequest,
 ) -> Result<AppendEntriesRequest<TypeConfig>, WireError> {
     let mut entries = Vec::with_capacity(request.entries.len());
     let mut previous = request.previous.map(position_from_proto);
     for entry in request.entries {
-        let position = Position { term: entry.term, index: entry.index };
+        let position = Position {
+            term: entry.term,
+            index: entry.index,
+        };
         // openraft trusts its peers to send consecutive entries; bytes are not trusted here.
         let consecutive = match previous {
             None => position.index == 0,
@@ -176,7 +205,10 @@ pub fn append_from_proto(
         }
         previous = Some(position);
         let payload = decode_payload(entry.payload)?;
-        entries.push(Entry { log_id: log_id_of(position), payload });
+        entries.push(Entry {
+            log_id: log_id_of(position),
+            payload,
+        });
     }
     Ok(AppendEntriesRequest {
         vote: vote_from_proto(request.vote)?,
@@ -186,26 +218,31 @@ pub fn append_from_proto(
     })
 }
 
-pub fn answer_to_proto(answer: &StreamAppendResult<TypeConfig>) -> peer::AppendResponse {
+pub(super) fn answer_to_proto(answer: &StreamAppendResult<TypeConfig>) -> peer::AppendResponse {
     use peer::append_response::Answer;
     peer::AppendResponse {
         answer: Some(match answer {
-            Ok(last) => Answer::Matched(peer::Matched { last: last.as_ref().map(log_id_to_proto) }),
+            Ok(last) => Answer::Matched(peer::Matched {
+                last: last.as_ref().map(log_id_to_proto),
+            }),
             Err(StreamAppendError::Conflict(at)) => Answer::Conflict(log_id_to_proto(at)),
             Err(StreamAppendError::HigherVote(vote)) => Answer::HigherVote(vote_to_proto(vote)),
         }),
     }
 }
 
-pub fn answer_from_proto(
+pub(super) fn answer_from_proto(
     answer: peer::AppendResponse,
 ) -> Result<StreamAppendResult<TypeConfig>, WireError> {
     use peer::append_response::Answer;
-    match answer.answer.ok_or(WireError::Malformed("append: no answer"))? {
+    match answer
+        .answer
+        .ok_or(WireError::Malformed("append: no answer"))?
+    {
         Answer::Matched(matched) => Ok(Ok(matched.last.map(log_id_from_proto))),
         Answer::Conflict(at) => Ok(Err(StreamAppendError::Conflict(log_id_from_proto(at)))),
-        Answer::HigherVote(vote) => {
-            Ok(Err(StreamAppendError::HigherVote(vote_from_proto(Some(vote))?)))
-        }
+        Answer::HigherVote(vote) => Ok(Err(StreamAppendError::HigherVote(vote_from_proto(Some(
+            vote,
+        ))?))),
     }
 }
