@@ -66,18 +66,31 @@ fn root() -> PathBuf {
 /// The module a file belongs to: the first part of its path.
 fn module(path: &Path) -> String {
     let relative = path.strip_prefix(root()).unwrap();
-    let first = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    let first = relative
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_string_lossy()
+        .into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
 
 fn floor(module: &str) -> Option<u32> {
-    FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, floor)| *floor)
 }
 
 /// Production code: without comments, and without the unit tests at the end of a file.
 fn code(path: &Path) -> Vec<(usize, String)> {
     let text = fs::read_to_string(path).unwrap();
-    let body = text.split("\n#[cfg(test)]\nmod ").next().unwrap().to_owned();
+    let body = text
+        .split("\n#[cfg(test)]\nmod ")
+        .next()
+        .unwrap()
+        .to_owned();
     body.lines()
         .enumerate()
         .map(|(number, line)| (number + 1, line.split("//").next().unwrap().to_owned()))
@@ -85,7 +98,10 @@ fn code(path: &Path) -> Vec<(usize, String)> {
 }
 
 fn production() -> Vec<PathBuf> {
-    sources(&root()).into_iter().filter(|path| !is_test(path)).collect()
+    sources(&root())
+        .into_iter()
+        .filter(|path| !is_test(path))
+        .collect()
 }
 
 #[test]
@@ -93,14 +109,23 @@ fn imports_go_down_only() {
     let mut wrong = Vec::new();
     for path in production() {
         let here = module(&path);
-        let Some(my_floor) = floor(&here) else { continue };
+        let Some(my_floor) = floor(&here) else {
+            continue;
+        };
         for (number, line) in code(&path) {
             for part in line.split("crate::").skip(1) {
-                let word: String =
-                    part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                let Some(their_floor) = floor(&word) else { continue };
+                let word: String = part
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
+                let Some(their_floor) = floor(&word) else {
+                    continue;
+                };
                 if word != here && their_floor >= my_floor && their_floor != 0 {
-                    wrong.push(format!("{}:{number}: {here} imports {word}", path.display()));
+                    wrong.push(format!(
+                        "{}:{number}: {here} imports {word}",
+                        path.display()
+                    ));
                 }
             }
         }
@@ -119,7 +144,10 @@ fn words_stay_at_home() {
         for (number, line) in code(&path) {
             for (word, homes) in HOMES {
                 if line.contains(word) && !homes.contains(&here.as_str()) {
-                    wrong.push(format!("{}:{number}: {word:?} outside {homes:?}", path.display()));
+                    wrong.push(format!(
+                        "{}:{number}: {word:?} outside {homes:?}",
+                        path.display()
+                    ));
                 }
             }
         }
@@ -145,6 +173,10 @@ fn every_module_has_a_floor() {
     for path in production() {
         let here = module(&path);
         let exempt = ["lib", "main", "tidy"].contains(&here.as_str());
-        assert!(exempt || floor(&here).is_some(), "{} has no floor in tidy.rs", path.display());
+        assert!(
+            exempt || floor(&here).is_some(),
+            "{} has no floor in tidy.rs",
+            path.display()
+        );
     }
 }

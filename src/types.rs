@@ -84,7 +84,10 @@ impl KeyRange {
     }
 
     pub fn single(key: Bytes) -> Self {
-        Self { start: key, end: RangeEnd::Single }
+        Self {
+            start: key,
+            end: RangeEnd::Single,
+        }
     }
 
     pub fn contains(&self, key: &[u8]) -> bool {

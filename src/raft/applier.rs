@@ -79,22 +79,20 @@ impl Applier {
         let Some(last) = entries.last().map(|entry| entry.position.index) else {
             return Ok(());
         };
-        let machine = self.machine.clone();
-        let replies = self
-            .worker
-            .run(move || {
-                let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
-                machine.apply(&entries)
-            })
-            .await?
-            .map_err(io::Error::other)?;
-        for (responder, replies) in responders.into_iter().zip(replies) {
-            if let Some(responder) = responder {
-                responder.send(replies);
+        let (machine, applied) = (self.machine.clone(), self.applied.clone());
+        let job = move || -> io::Result<()> {
+            let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            let replies = machine.apply(&entries).map_err(io::Error::other)?;
+            // Answered from this thread: the doors wake at once, without a turn of Raft's.
+            for (responder, replies) in responders.into_iter().zip(replies) {
+                if let Some(responder) = responder {
+                    responder.send(replies);
+                }
             }
-        }
-        self.applied.send_replace(last);
-        Ok(())
+            applied.send_replace(last);
+            Ok(())
+        };
+        self.worker.run(job).await?
     }
 }
 
