@@ -1,0 +1,228 @@
+//! Members in this process, on a network in memory and on real disks.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
+#![allow(dead_code, reason = "each test uses its part")]
+
+use hyper_util::rt::TokioIo;
+use quorate::config::{ClusterState, Config};
+use quorate::env::Env;
+use quorate::env::network::Network;
+use quorate::env::network_memory::MemoryNetwork;
+use quorate::proto::etcdserverpb::kv_client::KvClient;
+use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::peer::peer_client::PeerClient;
+use quorate::proto::peer::{InspectRequest, InspectResponse};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tonic::transport::{Channel, Endpoint, Uri};
+
+pub const ELECTION: Duration = Duration::from_millis(300);
+/// Long enough for anything that will ever happen on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Cluster {
+    pub network: MemoryNetwork,
+    pub members: Vec<Option<Member>>,
+    root: tempfile::TempDir,
+    pub snapshot_count: u64,
+}
+
+pub struct Member {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Member {
+    /// Asks it to stop and waits for its end.
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        self.thread.join().unwrap()
+    }
+
+    /// Waits for an end of its own.
+    pub fn end(self) -> anyhow::Result<()> {
+        self.thread.join().unwrap()
+    }
+}
+
+fn peer_address(number: usize) -> String {
+    format!("peer-{number}:2380")
+}
+
+fn client_address(number: usize) -> String {
+    format!("client-{number}:2379")
+}
+
+impl Cluster {
+    pub fn new(size: usize) -> Self {
+        let members = (0..size).map(|_| None).collect();
+        let root = tempfile::tempdir().unwrap();
+        Self { network: MemoryNetwork::default(), members, root, snapshot_count: 10_000 }
+    }
+
+    pub fn started(size: usize) -> Self {
+        let mut cluster = Self::new(size);
+        for number in 0..size {
+            cluster.start(number);
+        }
+        cluster
+    }
+
+    pub fn data_dir(&self, number: usize) -> PathBuf {
+        self.root.path().join(format!("n{number}"))
+    }
+
+    pub fn config(&self, number: usize) -> Config {
+        let url = |number| format!("http://{}", peer_address(number));
+        Config {
+            name: format!("n{number}"),
+            data_dir: self.data_dir(number),
+            listen_client: vec![client_address(number)],
+            listen_peer: vec![peer_address(number)],
+            advertise_client_urls: vec![format!("http://{}", client_address(number))],
+            advertise_peer_urls: vec![url(number)],
+            initial_cluster: (0..self.members.len())
+                .map(|number| (format!("n{number}"), vec![url(number)]))
+                .collect(),
+            initial_cluster_state: ClusterState::New,
+            initial_cluster_token: "test".to_owned(),
+            heartbeat_interval: Duration::from_millis(50),
+            election_timeout: ELECTION,
+            snapshot_count: self.snapshot_count,
+            max_request_bytes: 1_572_864,
+            max_txn_ops: 128,
+            log_level: "warn".to_owned(),
+            peer_dial: std::collections::BTreeMap::default(),
+        }
+    }
+
+    pub fn start(&mut self, number: usize) {
+        let config = self.config(number);
+        self.start_with(number, config);
+    }
+
+    pub fn start_with(&mut self, number: usize, config: Config) {
+        let env = Env { network: Arc::new(self.network.clone()), ..Env::real() };
+        let (stop, stopping) = watch::channel(false);
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(quorate::server::serve(config, env, stopping))
+        });
+        self.members[number] = Some(Member { stop, thread });
+    }
+
+    pub fn take(&mut self, number: usize) -> Member {
+        self.members[number].take().unwrap()
+    }
+
+    pub fn stop(&mut self, number: usize) {
+        self.take(number).stop().unwrap();
+    }
+
+    fn channel(&self, address: String) -> Channel {
+        let network = self.network.clone();
+        let connector = tower::service_fn(move |_: Uri| {
+            let (network, address) = (network.clone(), address.clone());
+            async move { network.connect(&address).await.map(TokioIo::new) }
+        });
+        Endpoint::from_static("http://memory").connect_with_connector_lazy(connector)
+    }
+
+    pub fn kv(&self, number: usize) -> KvClient<Channel> {
+        KvClient::new(self.channel(client_address(number)))
+    }
+
+    pub async fn inspect(&self, number: usize) -> Option<InspectResponse> {
+        let mut peer = PeerClient::new(self.channel(peer_address(number)));
+        let asked = peer.inspect(InspectRequest { with_hash: true }).await;
+        asked.ok().map(tonic::Response::into_inner)
+    }
+
+    /// Puts through one member, trying again until it takes it: only for tests that may put twice.
+    pub async fn put(&self, number: usize, key: &str, value: &str) {
+        let mut kv = self.kv(number);
+        eventually(&format!("a put through n{number}"), async || {
+            let request = PutRequest {
+                key: key.to_owned().into(),
+                value: value.to_owned().into(),
+                ..PutRequest::default()
+            };
+            kv.put(request).await.ok().map(|_| ())
+        })
+        .await;
+    }
+
+    pub async fn get(&self, number: usize, key: &str, serializable: bool) -> Option<String> {
+        let mut kv = self.kv(number);
+        let request =
+            RangeRequest { key: key.to_owned().into(), serializable, ..RangeRequest::default() };
+        let answer = kv.range(request).await.ok()?.into_inner();
+        answer.kvs.first().map(|pair| String::from_utf8(pair.value.to_vec()).unwrap())
+    }
+
+    /// The number of the member that every running one calls leader.
+    pub async fn leader(&self) -> usize {
+        eventually("one leader", async || {
+            let mut named = Vec::new();
+            for number in self.running() {
+                let seen = self.inspect(number).await?;
+                named.push(seen.leader);
+            }
+            let first = *named.first()?;
+            if first == 0 || named.iter().any(|leader| *leader != first) {
+                return None;
+            }
+            for number in self.running() {
+                if self.inspect(number).await?.member_id == first {
+                    return Some(number);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.members.len()).filter(|number| self.members[*number].is_some()).collect()
+    }
+
+    /// Waits until all running members hold the same hash at the same position.
+    pub async fn converged(&self) -> Vec<u8> {
+        eventually("equal hashes at equal positions", async || {
+            let mut seen = Vec::new();
+            for number in self.running() {
+                let inspected = self.inspect(number).await?;
+                seen.push((inspected.hashed_at?, inspected.state_hash));
+            }
+            let first = seen.first()?.clone();
+            seen.iter().all(|other| *other == first).then(|| first.1.to_vec())
+        })
+        .await
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for member in self.members.iter_mut().filter_map(Option::take) {
+            member.stop.send_replace(true);
+            // A panic of the test is already on its way; the members only have to be gone.
+            member.thread.join().ok();
+        }
+    }
+}
+
+/// Tries until there is an answer.
+pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = attempt().await {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

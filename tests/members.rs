@@ -1,0 +1,162 @@
+//! Stories of whole members in one process: real consensus, real disks, a network in memory.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
+
+mod common;
+
+use common::{Cluster, eventually};
+use quorate::proto::etcdserverpb::PutRequest;
+use std::time::Duration;
+
+fn sockets_open() -> usize {
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
+#[tokio::test]
+async fn three_members_agree_without_opening_a_socket() {
+    let before = sockets_open();
+    let cluster = Cluster::started(3);
+    for number in 0..3 {
+        cluster.put(number, &format!("key-{number}"), &format!("value-{number}")).await;
+    }
+    for reader in 0..3 {
+        for number in 0..3 {
+            let found = cluster.get(reader, &format!("key-{number}"), false).await;
+            assert_eq!(found, Some(format!("value-{number}")), "n{reader} reads key-{number}");
+        }
+    }
+    cluster.converged().await;
+    assert_eq!(sockets_open(), before, "the outside world comes in through env alone");
+    assert_eq!(cluster.network.addresses().len(), 6);
+}
+
+#[tokio::test]
+async fn a_single_member_keeps_what_it_acknowledged() {
+    let mut cluster = Cluster::started(1);
+    cluster.put(0, "a", "1").await;
+    let fsyncs = cluster.inspect(0).await.unwrap().log_fsyncs;
+    let mut kv = cluster.kv(0);
+    let request = |value: &'static str| PutRequest {
+        key: "b".into(),
+        value: value.into(),
+        ..PutRequest::default()
+    };
+    kv.put(request("1")).await.unwrap();
+    kv.put(request("2")).await.unwrap();
+    let after = cluster.inspect(0).await.unwrap().log_fsyncs;
+    assert!(after >= fsyncs + 2, "each put that waited was fsynced: {fsyncs} -> {after}");
+    cluster.stop(0);
+    cluster.start(0);
+    let found = eventually("the old value", async || cluster.get(0, "b", false).await).await;
+    assert_eq!(found, "2");
+}
+
+#[tokio::test]
+async fn a_wiped_member_is_not_let_in_again() {
+    let mut cluster = Cluster::started(3);
+    cluster.put(0, "a", "1").await;
+    cluster.stop(2);
+    std::fs::remove_dir_all(cluster.data_dir(2)).unwrap();
+    cluster.start(2);
+    let member = cluster.take(2);
+    let end = tokio::task::spawn_blocking(|| member.end()).await.unwrap();
+    let reason = format!("{:#}", end.unwrap_err());
+    assert!(reason.contains("has already been bootstrapped"), "{reason}");
+    cluster.put(1, "b", "2").await;
+}
+
+#[tokio::test]
+async fn a_member_of_another_cluster_is_refused_by_its_own_directory() {
+    let mut cluster = Cluster::started(1);
+    cluster.put(0, "a", "1").await;
+    cluster.stop(0);
+    let mut config = cluster.config(0);
+    config.initial_cluster_token = "another".to_owned();
+    cluster.start_with(0, config);
+    let member = cluster.take(0);
+    let end = tokio::task::spawn_blocking(|| member.end()).await.unwrap();
+    let reason = format!("{:#}", end.unwrap_err());
+    assert!(reason.contains("belongs to"), "{reason}");
+    cluster.start(0);
+    let found = eventually("the old value", async || cluster.get(0, "a", false).await).await;
+    assert_eq!(found, "1");
+}
+
+#[tokio::test]
+async fn a_stopping_leader_hands_over() {
+    let mut cluster = Cluster::started(3);
+    cluster.put(0, "a", "1").await;
+    let leader = cluster.leader().await;
+    let term = cluster.inspect(leader).await.unwrap().term;
+    cluster.stop(leader);
+    let next = cluster.leader().await;
+    assert_ne!(next, leader);
+    let seen = cluster.inspect(next).await.unwrap();
+    assert_eq!(seen.term, term + 1, "one election, and the asked one won it");
+    cluster.put(next, "b", "2").await;
+    cluster.start(leader);
+    cluster.converged().await;
+}
+
+#[tokio::test]
+async fn a_member_away_past_the_purge_returns_by_snapshot() {
+    let mut cluster = Cluster::new(3);
+    cluster.snapshot_count = 50;
+    for number in 0..3 {
+        cluster.start(number);
+    }
+    cluster.put(0, "before", "1").await;
+    let leader = cluster.leader().await;
+    let away = (leader + 1) % 3;
+    let last = cluster.inspect(away).await.unwrap().last_log.unwrap().index;
+    cluster.stop(away);
+    let mut count = 0;
+    eventually("a purge past the absent member", async || {
+        for _ in 0..20 {
+            count += 1;
+            cluster.put(leader, &format!("key-{count}"), "x").await;
+        }
+        let purged = cluster.inspect(leader).await?.purged?.index;
+        (purged > last).then_some(())
+    })
+    .await;
+    cluster.start(away);
+    cluster.converged().await;
+    let seen = cluster.inspect(away).await.unwrap();
+    assert!(seen.snapshots_installed >= 1, "it came by snapshot");
+    assert_eq!(cluster.get(away, &format!("key-{count}"), true).await.as_deref(), Some("x"));
+    // And it goes on from there, over a restart too.
+    cluster.stop(away);
+    cluster.start(away);
+    cluster.put(leader, "after", "2").await;
+    cluster.converged().await;
+}
+
+#[tokio::test]
+async fn a_minority_answers_no_linearizable_read_and_takes_no_write() {
+    let mut cluster = Cluster::started(3);
+    cluster.put(0, "a", "1").await;
+    let leader = cluster.leader().await;
+    for number in (0..3).filter(|number| *number != leader) {
+        cluster.stop(number);
+    }
+    eventually("the leader to stop calling itself so", async || {
+        (cluster.inspect(leader).await?.leader == 0).then_some(())
+    })
+    .await;
+    let mut kv = cluster.kv(leader);
+    let short = Duration::from_millis(700);
+    let mut request = tonic::Request::new(PutRequest {
+        key: "a".into(),
+        value: "2".into(),
+        ..PutRequest::default()
+    });
+    request.set_timeout(short);
+    assert!(kv.put(request).await.is_err(), "no quorum, no acknowledgement");
+    let read = tokio::time::timeout(short, cluster.get(leader, "a", false)).await;
+    assert!(!matches!(read, Ok(Some(_))), "no quorum, no linearizable read");
+    assert_eq!(cluster.get(leader, "a", true).await.as_deref(), Some("1"), "serializable still");
+}
