@@ -1,1 +1,81 @@
-//! (mvcc)
+//! Floor 2: revisions, views, history, compaction. What etcd calls mvcc, on RocksDB.
+//!
+//! Every change of state has a revision, and the state at any revision since the last compaction
+//! can be read. Four families of rows hold it (`docs/data-layout.md` shows each with an example):
+//! `current` has the live version of every key, so that reads of the latest revision, nearly all of
+//! them, are one sequential scan; `events` has every change in the order it was made, for watchers;
+//! `history` has superseded versions by key, for reads at old revisions; `meta` has the [`Head`].
+//!
+//! **One writes, many read.** The apply thread owns the [`Writer`]; it collects the changes of some
+//! log entries in a [`WriteTxn`] and writes them with the applied position as one batch. Everybody
+//! shares the [`Store`], which hands out [`ReadView`]s: a RocksDB snapshot together with the
+//! revision, the compacted revision and the count index of exactly that batch. Readers take no
+//! lock and wait for nobody.
+//!
+//! **Written is not durable.** A crash takes the state back to the last flush; the log replays the
+//! rest. Nothing that a replay needs may be destroyed, so what compaction removes physically lags
+//! behind what is durable ([`compaction`]).
+//!
+//! * [`head`]: the store's own row, and when events may be dropped.
+//! * [`row`]: rows to bytes and back.
+//! * [`state_cursor`]: the live keys of a range at one revision.
+//! * [`range`]: etcd's Range on top of it. [`counting`]: how many keys, at any revision.
+//! * [`count_index`]: counting without walking.
+//! * [`store`]: the shared side. [`read_view`]: a consistent look at it.
+//! * [`writer`]: the writing side. [`write_txn`]: changes being collected, over an [`overlay`].
+//! * [`refusal`]: why a valid command or read is not carried out.
+//! * [`metadata_cache`]: what makes an overwrite cheap.
+//! * [`compaction`]: removing what nobody may read. [`hash`]: are two stores the same?
+
+pub mod compaction;
+pub mod count_index;
+pub mod counting;
+pub mod hash;
+pub mod head;
+pub mod metadata_cache;
+pub mod overlay;
+pub mod range;
+pub mod read_view;
+pub mod refusal;
+pub mod row;
+pub mod state_cursor;
+pub mod store;
+pub mod write_txn;
+pub mod writer;
+
+pub use head::Head;
+pub use read_view::ReadView;
+pub use refusal::Refusal;
+pub use store::{Label, MemberAttributes, Membership, Sizes, Store, StoreOptions};
+pub use write_txn::WriteTxn;
+pub use writer::Writer;
+
+use crate::storage;
+
+/// What can go wrong in the state, apart from what a command may be refused for. All of it is fatal
+/// to the member.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    #[error("the state on disk is damaged: {what}")]
+    Corrupt { what: &'static str },
+    #[error(
+        "the state on disk was written by a newer version: {what} has format {found}, this one \
+         reads up to {supported}"
+    )]
+    NewerFormat { what: &'static str, found: u8, supported: u8 },
+    #[error("entry {next} was to be applied after {applied}")]
+    OutOfOrder { applied: crate::types::Position, next: crate::types::Position },
+}
+
+impl Error {
+    /// Whether the state was written by a newer version of this program: the operator chose the
+    /// wrong binary, and nothing was changed.
+    pub fn is_newer_format(&self) -> bool {
+        matches!(
+            self,
+            Self::NewerFormat { .. } | Self::Storage(storage::Error::NewerFormat { .. })
+        )
+    }
+}

@@ -2,8 +2,10 @@
 //!
 //! Everything here was validated at the door (`api/validate.rs`); apply still refuses, never panics.
 
-use crate::types::{KeyRange, LeaseId, NodeId, RangeQuery, Revision};
+use crate::types::{KeyRange, LeaseId, RangeQuery, Revision};
 use bytes::Bytes;
+
+pub use crate::mvcc::MemberAttributes;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -71,11 +73,4 @@ pub enum CompareTarget {
     Mod(Revision),
     Value(Bytes),
     Lease(LeaseId),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberAttributes {
-    pub node: NodeId,
-    pub name: String,
-    pub client_urls: Vec<String>,
 }

@@ -2,6 +2,8 @@
 
 use crate::types::{KeyValue, RangeResult, Revision};
 
+pub use crate::mvcc::Refusal;
+
 /// The answer to one command. `revision` is the store's revision right after it (the header's).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -48,20 +50,4 @@ pub enum OperationResult {
         prev_kvs: Vec<KeyValue>,
     },
     Txn(TxnOutcome),
-}
-
-/// Why a valid command was not carried out. Deterministic: every member says the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("required revision has been compacted")]
-    Compacted,
-    #[error("required revision is a future revision")]
-    FutureRevision,
-    #[error("requested lease not found")]
-    LeaseNotFound,
-    #[error("key not found")]
-    KeyNotFound,
-    /// The command would touch more bytes than one atomic batch may hold.
-    #[error("the command is too large to apply at once")]
-    TooLarge,
 }

@@ -1,0 +1,220 @@
+//! Counting without walking: how many live keys lie in a range, in microseconds.
+//!
+//! Some keys are *fences*: those whose hash ends in seven zero bits, one in 128. For every fence
+//! the index holds how many live keys stand from it up to the next one. A count adds those up and
+//! walks only the two ends. Because the hash alone decides, the index is a pure function of the set
+//! of keys: one built by a scan equals one kept up to date, and that is how it is tested.
+//!
+//! ```text
+//! keys     a  b  c  D  e  f  G  h        capitals are fences
+//! fences   ""=3     D=3      G=2         "" stands before everything
+//! count [b, h) = (3 - 1) + 3 + 1         walks a..b and G..h
+//! ```
+//!
+//! Fences sit in chunks behind `Arc`: a clone is a list of pointers, and changing a clone copies
+//! only the chunks that it touches. So each published batch has its own index for next to nothing.
+
+use super::Error;
+use crate::storage::{Bounds, Family, Scan, View};
+use bytes::Bytes;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// A key is a fence if these bits of its hash are zero.
+const FENCE_MASK: u64 = 127;
+/// A chunk with more fences is split.
+const CHUNK_FENCES: usize = 512;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fence {
+    key: Bytes,
+    /// Live keys from `key` up to the next fence.
+    keys: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Chunk {
+    fences: Vec<Fence>,
+    keys: u64,
+}
+
+/// Invariants: chunks and the fences in them ascend by key; the very first fence is the empty key;
+/// no chunk is empty; a chunk's `keys` is the sum over its fences.
+#[derive(Clone, Debug)]
+pub struct CountIndex {
+    chunks: Vec<Arc<Chunk>>,
+    /// Not known to clients, who could otherwise send only keys that are no fences.
+    seed: u64,
+}
+
+impl CountIndex {
+    pub fn empty(seed: u64) -> Self {
+        let first = Fence { key: Bytes::new(), keys: 0 };
+        Self { chunks: vec![Arc::new(Chunk { fences: vec![first], keys: 0 })], seed }
+    }
+
+    /// Reads all live keys once.
+    pub fn build(view: &View<'_>, seed: u64) -> Result<Self, Error> {
+        let mut index = Self::empty(seed);
+        let mut fences = vec![Fence { key: Bytes::new(), keys: 0 }];
+        let mut cursor = view.cursor(Family::Current, Bounds::default(), Scan::Bulk)?;
+        while let Some(key) = cursor.key() {
+            if index.is_fence(key) {
+                fences.push(Fence { key: Bytes::copy_from_slice(key), keys: 0 });
+            }
+            if let Some(last) = fences.last_mut() {
+                last.keys += 1;
+            }
+            cursor.advance()?;
+        }
+        let chunk = |fences: &[Fence]| {
+            let keys = fences.iter().map(|fence| fence.keys).sum();
+            Arc::new(Chunk { fences: fences.to_vec(), keys })
+        };
+        index.chunks = fences.chunks(CHUNK_FENCES / 2).map(chunk).collect();
+        Ok(index)
+    }
+
+    fn is_fence(&self, key: &[u8]) -> bool {
+        xxh3_64_with_seed(key, self.seed) & FENCE_MASK == 0
+    }
+
+    /// All live keys.
+    pub fn total(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.keys).sum()
+    }
+
+    /// Live keys in `[start, end)`, or from `start` on. `view` shows the state that this index is of.
+    pub fn count(&self, view: &View<'_>, start: &[u8], end: Option<&[u8]>) -> Result<u64, Error> {
+        if end.is_some_and(|end| end <= start) {
+            return Ok(0);
+        }
+        if let Some(end) = end
+            && self.find(start) == self.find(end)
+        {
+            return walk(view, start, Some(end));
+        }
+        let below_end = match end {
+            Some(end) => self.rank(view, end)?,
+            None => self.total(),
+        };
+        Ok(below_end.saturating_sub(self.rank(view, start)?))
+    }
+
+    /// Live keys below `key`.
+    fn rank(&self, view: &View<'_>, key: &[u8]) -> Result<u64, Error> {
+        let (chunk, fence) = self.find(key);
+        let before: u64 = self.chunks[..chunk].iter().map(|chunk| chunk.keys).sum();
+        let fences = &self.chunks[chunk].fences;
+        let within: u64 = fences[..fence].iter().map(|fence| fence.keys).sum();
+        Ok(before + within + walk(view, &fences[fence].key, Some(key))?)
+    }
+
+    /// The last fence at or before `key`: its chunk and its place there.
+    fn find(&self, key: &[u8]) -> (usize, usize) {
+        let chunk = self.chunks.partition_point(|chunk| chunk.fences[0].key.as_ref() <= key) - 1;
+        let fences = &self.chunks[chunk].fences;
+        (chunk, fences.partition_point(|fence| fence.key.as_ref() <= key) - 1)
+    }
+
+    /// Follows a batch that was just written: `created` and `deleted` are the keys that exist now
+    /// and did not before, and the reverse. `view` shows the state after the batch.
+    pub fn update(
+        &mut self,
+        view: &View<'_>,
+        created: &[Bytes],
+        deleted: &[Bytes],
+    ) -> Result<(), Error> {
+        for key in deleted {
+            self.change(key, |fence| fence.keys -= 1);
+            if self.is_fence(key) {
+                self.remove_fence(key);
+            }
+        }
+        for key in created {
+            self.change(key, |fence| fence.keys += 1);
+        }
+        // All counts are right now; new fences split them by walking the state as it is.
+        for key in created {
+            if self.is_fence(key) {
+                self.insert_fence(view, key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, key: &[u8], change: impl FnOnce(&mut Fence)) {
+        let (chunk, fence) = self.find(key);
+        let chunk = Arc::make_mut(&mut self.chunks[chunk]);
+        let fence = &mut chunk.fences[fence];
+        chunk.keys -= fence.keys;
+        change(fence);
+        chunk.keys += fence.keys;
+    }
+
+    fn insert_fence(&mut self, view: &View<'_>, key: &Bytes) -> Result<(), Error> {
+        let (at, fence) = self.find(key);
+        let next_in_chunk = self.chunks[at].fences.get(fence + 1);
+        let next = next_in_chunk.or_else(|| self.chunks.get(at + 1).map(|next| &next.fences[0]));
+        let keys = walk(view, key, next.map(|next| next.key.as_ref()))?;
+        let chunk = Arc::make_mut(&mut self.chunks[at]);
+        assert!(chunk.fences[fence].key != *key, "a key becomes a fence once");
+        let before = &mut chunk.fences[fence].keys;
+        *before = before.checked_sub(keys).ok_or(Error::Corrupt { what: "the count index" })?;
+        chunk.fences.insert(fence + 1, Fence { key: key.clone(), keys });
+        if chunk.fences.len() > CHUNK_FENCES {
+            let fences = chunk.fences.split_off(CHUNK_FENCES / 2);
+            let keys = fences.iter().map(|fence| fence.keys).sum();
+            chunk.keys -= keys;
+            self.chunks.insert(at + 1, Arc::new(Chunk { fences, keys }));
+        }
+        Ok(())
+    }
+
+    /// Gives the fence's keys to the one before it.
+    fn remove_fence(&mut self, key: &[u8]) {
+        let (at, fence) = self.find(key);
+        let chunk = Arc::make_mut(&mut self.chunks[at]);
+        assert!(chunk.fences[fence].key == key, "a live fence is in the index");
+        let removed = chunk.fences.remove(fence);
+        if fence > 0 {
+            chunk.fences[fence - 1].keys += removed.keys;
+            return;
+        }
+        // Never the first chunk: its first fence is the empty key, which no user has.
+        chunk.keys -= removed.keys;
+        if chunk.fences.is_empty() {
+            self.chunks.remove(at);
+        }
+        let before = Arc::make_mut(&mut self.chunks[at - 1]);
+        before.keys += removed.keys;
+        if let Some(last) = before.fences.last_mut() {
+            last.keys += removed.keys;
+        }
+    }
+
+    /// The fences and their counts, for comparing two indexes.
+    #[cfg(test)]
+    pub(crate) fn contents(&self) -> Vec<(Bytes, u64)> {
+        let fences = self.chunks.iter().flat_map(|chunk| {
+            assert_eq!(chunk.keys, chunk.fences.iter().map(|fence| fence.keys).sum::<u64>());
+            chunk.fences.iter()
+        });
+        fences.map(|fence| (fence.key.clone(), fence.keys)).collect()
+    }
+}
+
+/// Counts live keys in `[start, end)` one by one.
+fn walk(view: &View<'_>, start: &[u8], end: Option<&[u8]>) -> Result<u64, Error> {
+    if end.is_some_and(|end| end <= start) {
+        return Ok(0);
+    }
+    let bounds = Bounds { lower: start.to_vec(), upper: end.map(<[u8]>::to_vec) };
+    let mut cursor = view.cursor(Family::Current, bounds, Scan::Short)?;
+    let mut keys = 0;
+    while cursor.key().is_some() {
+        keys += 1;
+        cursor.advance()?;
+    }
+    Ok(keys)
+}

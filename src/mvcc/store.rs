@@ -1,0 +1,262 @@
+//! The shared side of the state: views, revisions, durability, sizes.
+
+use super::count_index::CountIndex;
+use super::head::Head;
+use super::read_view::ReadView;
+use super::{Error, hash};
+use crate::storage::varint::{Input, Malformed, put_bytes, put_u64};
+use crate::storage::{Bounds, Engine, EngineOptions, Family, Scan, View, keys};
+use crate::types::{NodeId, Position, Revision};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// What an operator or a test may choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    pub engine: EngineOptions,
+    /// The cap of the metadata cache of the apply thread.
+    pub metadata_cache_bytes: usize,
+    /// Not known to clients: they could otherwise choose keys that hash badly. It changes no
+    /// answer and no row.
+    pub hash_seed: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { engine: EngineOptions::default(), metadata_cache_bytes: 48 << 20, hash_seed: 0 }
+    }
+}
+
+/// What a member published of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberAttributes {
+    pub node: NodeId,
+    pub name: String,
+    pub client_urls: Vec<String>,
+}
+
+/// The last Raft membership that was applied, in Raft's own encoding, and where.
+pub type Membership = (Position, Bytes);
+
+/// Whose state a directory holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    pub applied: Option<Position>,
+    pub membership: Option<Membership>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Files and memory of this member's engine.
+    pub on_disk: u64,
+    /// Bytes that count towards the quota: the same on every member.
+    pub logical_in_use: u64,
+    /// RocksDB delays or stops writes.
+    pub stalled: bool,
+    /// Memtables waiting to be flushed; at four, writes stop.
+    pub immutable_memtables: u64,
+}
+
+/// What a compaction allows to disappear; as long as a view holds it, no more than that does.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Floor {
+    pub events: Revision,
+    pub compacted: Revision,
+}
+
+/// One batch, as readers see it.
+pub struct Published {
+    /// The engine's sequence number right after the batch: by it a snapshot finds its companion.
+    pub sequence: u64,
+    pub head: Head,
+    pub index: CountIndex,
+    pub floor: Arc<Floor>,
+    pub members: Arc<[MemberAttributes]>,
+}
+
+/// Invariant: whoever writes to the engine holds `writing` until what it wrote is published, so
+/// that every sequence number that a snapshot can show for long has a companion.
+pub struct Store {
+    pub(super) engine: Engine,
+    published: ArcSwap<Published>,
+    writing: Mutex<()>,
+    /// The floors of all published batches that a view may still hold.
+    pub(super) floors: Mutex<Vec<Weak<Floor>>>,
+    pub(super) cleaned: Mutex<super::compaction::Cleaned>,
+}
+
+/// A lock is only poisoned if its holder panicked, and what these locks guard is whole at every
+/// step.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    /// `published` is what the engine holds.
+    pub(super) fn new(engine: Engine, published: Published) -> Self {
+        let floors = Mutex::new(vec![Arc::downgrade(&published.floor)]);
+        Self {
+            engine,
+            published: ArcSwap::from_pointee(published),
+            writing: Mutex::new(()),
+            floors,
+            cleaned: Mutex::default(),
+        }
+    }
+
+    /// A consistent look at one published batch. It keeps disk space alive: hold it for a request,
+    /// not longer.
+    pub fn view(&self) -> Result<ReadView<'_>, Error> {
+        loop {
+            let view = self.engine.view();
+            let published = self.published.load();
+            if published.sequence == view.sequence() {
+                return Ok(ReadView::new(view, arc_swap::Guard::into_inner(published)));
+            }
+            // A batch was written and is about to be published: microseconds.
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.published.load().head.revision
+    }
+
+    /// The last log entry whose effects can be read here.
+    pub fn applied(&self) -> Option<Position> {
+        self.published.load().head.applied
+    }
+
+    pub fn members(&self) -> Vec<MemberAttributes> {
+        self.published.load().members.to_vec()
+    }
+
+    pub(super) fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    /// Makes everything applied durable. Blocks for tens of milliseconds; other threads go on.
+    pub fn flush(&self) -> Result<(), Error> {
+        Ok(self.engine.flush()?)
+    }
+
+    /// The last log entry that a crash cannot take back.
+    pub fn durable_applied(&self) -> Result<Option<Position>, Error> {
+        Ok(self.durable_head()?.applied)
+    }
+
+    pub(super) fn durable_head(&self) -> Result<Head, Error> {
+        match self.engine.get_durable(Family::Meta, keys::HEAD)? {
+            Some(row) => Head::decode(&row),
+            None => Ok(Head::default()),
+        }
+    }
+
+    /// Writes a copy of the state into `dir`, which must not exist. Not on the thread that applies:
+    /// it flushes. What it holds is read from inside it, by [`Store::read_label`].
+    pub fn checkpoint(&self, dir: &Path) -> Result<(), Error> {
+        Ok(self.engine.checkpoint(dir)?)
+    }
+
+    /// Reads, from inside a checkpoint, how far it goes.
+    pub fn read_label(dir: &Path) -> Result<Label, Error> {
+        let engine = Engine::open_read_only(dir, &EngineOptions::small())?;
+        let view = engine.latest();
+        Ok(Label { applied: read_head(&view)?.applied, membership: read_membership(&view)? })
+    }
+
+    /// A hash of the logical state and the position that it is of: equal on all members that
+    /// applied the same log, whatever their engines did in between.
+    pub fn state_hash(&self) -> Result<(Option<Position>, [u8; 16]), Error> {
+        let view = self.view()?;
+        Ok((view.applied(), hash::state_hash(&view)?))
+    }
+
+    pub fn sizes(&self) -> Result<Sizes, Error> {
+        let load = self.engine.load()?;
+        Ok(Sizes {
+            on_disk: load.bytes,
+            logical_in_use: self.published.load().head.bytes_in_use(),
+            stalled: load.stalled,
+            immutable_memtables: load.immutable_memtables,
+        })
+    }
+
+    /// Writes to the engine and publishes what it then holds, as one step.
+    pub(super) fn write_and_publish(
+        &self,
+        batch: crate::storage::Batch<'_>,
+        publish: impl FnOnce(u64) -> Result<Published, Error>,
+    ) -> Result<(), Error> {
+        let writing = lock(&self.writing);
+        self.engine.write(batch)?;
+        let published = publish(self.engine.sequence())?;
+        if !Arc::ptr_eq(&published.floor, &self.published.load().floor) {
+            lock(&self.floors).push(Arc::downgrade(&published.floor));
+        }
+        self.published.store(Arc::new(published));
+        drop(writing);
+        Ok(())
+    }
+}
+
+pub(super) fn read_head(view: &View<'_>) -> Result<Head, Error> {
+    match view.get(Family::Meta, keys::HEAD)? {
+        Some(row) => Head::decode(&row),
+        None => Ok(Head::default()),
+    }
+}
+
+pub(super) fn membership_row((position, bytes): &Membership) -> Vec<u8> {
+    let mut row = Vec::with_capacity(bytes.len() + 20);
+    put_u64(&mut row, position.term);
+    put_u64(&mut row, position.index);
+    row.extend_from_slice(bytes);
+    row
+}
+
+pub(super) fn read_membership(view: &View<'_>) -> Result<Option<Membership>, Error> {
+    let Some(row) = view.get(Family::Meta, keys::MEMBERSHIP)? else { return Ok(None) };
+    let mut input = Input::new(&row);
+    let mut position = || -> Result<_, Malformed> {
+        Ok(Position { term: input.u64()?, index: input.u64()? })
+    };
+    let position = position().map_err(|_| Error::Corrupt { what: "meta/membership" })?;
+    Ok(Some((position, Bytes::copy_from_slice(input.rest()))))
+}
+
+pub(super) fn member_row(member: &MemberAttributes) -> Vec<u8> {
+    let mut row = Vec::new();
+    put_bytes(&mut row, member.name.as_bytes());
+    for url in &member.client_urls {
+        put_bytes(&mut row, url.as_bytes());
+    }
+    row
+}
+
+pub(super) fn read_members(view: &View<'_>) -> Result<Vec<MemberAttributes>, Error> {
+    let corrupt = || Error::Corrupt { what: "meta/member" };
+    let bounds = Bounds { lower: keys::MEMBER_PREFIX.to_vec(), upper: None };
+    let mut rows = view.cursor(Family::Meta, bounds, Scan::Short)?;
+    let mut members = Vec::new();
+    while let Some((key, row)) = rows.row() {
+        let Some(node) = key.strip_prefix(keys::MEMBER_PREFIX) else { break };
+        let node = node.try_into().map(u64::from_be_bytes).map_err(|_| corrupt())?;
+        let mut input = Input::new(row);
+        let mut text = || -> Result<String, Error> {
+            let bytes = input.bytes().map_err(|_| corrupt())?;
+            String::from_utf8(bytes.to_vec()).map_err(|_| corrupt())
+        };
+        let name = text()?;
+        let mut client_urls = Vec::new();
+        while !input.is_empty() {
+            let bytes = input.bytes().map_err(|_| corrupt())?;
+            client_urls.push(String::from_utf8(bytes.to_vec()).map_err(|_| corrupt())?);
+        }
+        members.push(MemberAttributes { node, name, client_urls });
+        rows.advance()?;
+    }
+    Ok(members)
+}

@@ -1,0 +1,370 @@
+//! Collects the changes of some log entries, to be written as one batch.
+//!
+//! Everything reads its own changes. Commands are separate: each that changes something gets the
+//! next revision, its changes numbered from 0 within it. A command can be taken back as long as it
+//! is the last one.
+
+use super::counting::Counting;
+use super::head::Head;
+use super::metadata_cache::Known;
+use super::overlay::{Ended, Live, Overlay, PendingEvent};
+use super::range::{check_revision, range};
+use super::row::{Change, Event, Meta, Stored, read_current, read_event};
+use super::state_cursor::{At, Source, StateCursor, Value};
+use super::store::{MemberAttributes, Membership};
+use super::writer::Writer;
+use super::{Error, Refusal};
+use crate::storage::{Bounds, Family, Scan, View, keys};
+use crate::types::{
+    KeyRange, KeyValue, LeaseId, Position, RangeEnd, RangeQuery, RangeResult, Revision,
+};
+use bytes::Bytes;
+
+/// What one log entry may weigh before its range deletes are refused: about half a million small
+/// keys. The same on every member, or they would disagree.
+pub const ENTRY_BYTES_MAX: u64 = 128 << 20;
+/// Counted for every key besides its bytes: revisions, rows, memory while it is applied.
+const KEY_BYTES: u64 = 128;
+/// Counted against the quota for every live key and every event, besides key and value.
+const ROW_BYTES: u64 = 64;
+
+/// What a transaction collected.
+pub(super) struct Changes {
+    pub(super) head: Head,
+    pub(super) overlay: Overlay,
+    pub(super) membership: Option<Membership>,
+    pub(super) members: Vec<MemberAttributes>,
+}
+
+/// What the metadata cache may keep of a live version.
+pub(super) fn known(live: &Live) -> Option<Known> {
+    let Meta { create, modified, sub, version, lease } = live.meta;
+    let value_bytes = u32::try_from(live.value.len()).ok()?;
+    (lease == 0).then_some(Known { create, modified, sub, version, value_bytes })
+}
+
+/// A version about to be superseded.
+struct Old {
+    meta: Meta,
+    value_bytes: u64,
+    /// If it was at hand or asked for.
+    value: Option<Bytes>,
+    /// Whether this very batch wrote it.
+    pending: bool,
+}
+
+pub struct WriteTxn<'w> {
+    writer: &'w mut Writer,
+    changes: Changes,
+    /// Changes of the command so far.
+    sub: u32,
+    /// Weight of the log entry so far; and of the batch.
+    entry_bytes: u64,
+    batch_bytes: u64,
+    saved: Option<(Head, u64, u64)>,
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    bytes.len() as u64
+}
+
+impl<'w> WriteTxn<'w> {
+    pub(super) fn new(writer: &'w mut Writer) -> Self {
+        let changes = Changes {
+            head: writer.head.clone(),
+            overlay: Overlay::default(),
+            membership: None,
+            members: Vec::new(),
+        };
+        Self { writer, changes, sub: 0, entry_bytes: 0, batch_bytes: 0, saved: None }
+    }
+
+    /// Begins the log entry at `position`.
+    pub fn begin_entry(&mut self, position: Position) -> Result<(), Error> {
+        if let Some(applied) = self.changes.head.applied
+            && (position.index <= applied.index || position.term < applied.term)
+        {
+            return Err(Error::OutOfOrder { applied, next: position });
+        }
+        self.changes.head.applied = Some(position);
+        self.entry_bytes = 0;
+        Ok(())
+    }
+
+    pub fn set_membership(&mut self, position: Position, bytes: Bytes) {
+        self.changes.membership = Some((position, bytes));
+    }
+
+    pub fn publish_member(&mut self, member: MemberAttributes) {
+        self.changes.members.retain(|other| other.node != member.node);
+        self.changes.members.push(member);
+    }
+
+    /// How much was collected, about.
+    pub fn batch_bytes(&self) -> u64 {
+        self.batch_bytes
+    }
+
+    /// Writes and publishes everything.
+    pub fn commit(self) -> Result<(), Error> {
+        self.writer.commit(self.changes)
+    }
+
+    /// The revision that the command's changes get.
+    fn main(&self) -> Revision {
+        self.changes.head.revision + 1
+    }
+
+    /// The revision as the command sees it: one more once it changed something.
+    pub fn revision(&self) -> Revision {
+        self.changes.head.revision + Revision::from(self.sub > 0)
+    }
+
+    /// The state before the command.
+    pub fn head(&self) -> &Head {
+        &self.changes.head
+    }
+
+    /// Ends a command: what it changed is final.
+    pub fn finish_command(&mut self) {
+        self.changes.head.revision = self.revision();
+        self.sub = 0;
+        self.saved = None;
+        self.changes.overlay.release_savepoint();
+    }
+
+    /// Call at the start of a command that may have to be taken back.
+    pub fn set_savepoint(&mut self) {
+        self.saved = Some((self.changes.head.clone(), self.entry_bytes, self.batch_bytes));
+        self.changes.overlay.set_savepoint();
+    }
+
+    /// Takes the command back.
+    pub fn roll_back(&mut self) {
+        if let Some((head, entry_bytes, batch_bytes)) = self.saved.take() {
+            self.changes.head = head;
+            self.entry_bytes = entry_bytes;
+            self.batch_bytes = batch_bytes;
+            self.changes.overlay.roll_back();
+            self.sub = 0;
+        }
+    }
+
+    /// Reads, with the command's own changes.
+    fn read<T>(&self, read: impl FnOnce(&Counting<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let view = self.view();
+        let source = Source { view: &view, overlay: Some(&self.changes.overlay) };
+        read(&Counting { source, index: &self.writer.index, revision: self.revision() })
+    }
+
+    fn view(&self) -> View<'_> {
+        self.writer.store.engine.latest()
+    }
+
+    pub fn check_revision(&self, revision: Revision) -> Result<(), Refusal> {
+        check_revision(&self.changes.head, revision)
+    }
+
+    /// The caller has checked the query's revision, before the command's first change.
+    pub fn range(&self, query: &RangeQuery) -> Result<RangeResult, Error> {
+        self.read(|counting| range(counting, query))
+    }
+
+    pub fn get(&self, key: &Bytes) -> Result<Option<KeyValue>, Error> {
+        let found = self.read(|counting| counting.source.get(key))?;
+        Ok(found.map(|(meta, value)| meta.key_value(key.clone(), value)))
+    }
+
+    /// Visits the live keys of a range at the latest revision, until `visit` says that it is enough.
+    pub fn visit(
+        &self,
+        range: &KeyRange,
+        mut visit: impl FnMut(&Meta, &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        self.read(|counting| super::state_cursor::visit(counting.source, range, &mut visit))
+    }
+
+    /// Puts a value; answers the previous pair if it is `wanted`.
+    pub fn put(
+        &mut self,
+        key: Bytes,
+        value: Bytes,
+        lease: LeaseId,
+        wanted: bool,
+    ) -> Result<Option<KeyValue>, Error> {
+        let old = self.old(&key, wanted)?;
+        let main = self.main();
+        let (create, version) =
+            old.as_ref().map_or((main, 1), |old| (old.meta.create, old.meta.version + 1));
+        let meta = Meta { create, modified: main, sub: self.sub, version, lease };
+        let change = Change::Put { create, version, lease, value: value.clone() };
+        let previous = match (&old, wanted) {
+            (Some(old), true) => old.value.clone().map(|it| old.meta.key_value(key.clone(), it)),
+            (Some(_) | None, _) => None,
+        };
+        self.change(key, old, change, Some(Live { meta, value }));
+        Ok(previous)
+    }
+
+    /// Deletes every key of `range`; answers how many, and the pairs if they are `wanted`.
+    pub fn delete_range(
+        &mut self,
+        range: &KeyRange,
+        wanted: bool,
+    ) -> Result<Result<(i64, Vec<KeyValue>), Refusal>, Error> {
+        let doomed = match &range.end {
+            RangeEnd::Single => {
+                let old = self.old(&range.start, wanted)?;
+                old.map(|old| (range.start.clone(), old)).into_iter().collect()
+            }
+            RangeEnd::Before(_) | RangeEnd::Unbounded => match self.doomed(range, wanted)? {
+                Ok(doomed) => doomed,
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        let deleted = i64::try_from(doomed.len()).unwrap_or(i64::MAX);
+        let mut previous = Vec::with_capacity(if wanted { doomed.len() } else { 0 });
+        for (key, old) in doomed {
+            if wanted && let Some(value) = &old.value {
+                previous.push(old.meta.key_value(key.clone(), value.clone()));
+            }
+            self.change(key, Some(old), Change::Delete, None);
+        }
+        Ok(Ok((deleted, previous)))
+    }
+
+    /// The keys that a range delete meets, unless they are too many for one entry.
+    fn doomed(
+        &self,
+        range: &KeyRange,
+        wanted: bool,
+    ) -> Result<Result<Vec<(Bytes, Old)>, Refusal>, Error> {
+        let compacted = self.changes.head.compacted;
+        let mut bytes = self.entry_bytes;
+        let mut doomed = Vec::new();
+        let view = self.view();
+        let source = Source { view: &view, overlay: Some(&self.changes.overlay) };
+        let mut cursor = StateCursor::new(source, range, At::Latest, Scan::List)?;
+        while let Some(found) = cursor.next_live()? {
+            let (value, value_bytes, pending) = match found.value {
+                Value::Shared(value) => (Some(value.clone()), len(value), true),
+                Value::Here(value) => {
+                    let keep = wanted || found.meta.modified <= compacted;
+                    (keep.then(|| Bytes::copy_from_slice(value)), len(value), false)
+                }
+                Value::InEvent => return Err(Error::Corrupt { what: "current: a pointer" }),
+            };
+            bytes += 3 * len(found.key) + value_bytes + KEY_BYTES;
+            if bytes > ENTRY_BYTES_MAX {
+                return Ok(Err(Refusal::TooLarge));
+            }
+            let key = Bytes::copy_from_slice(found.key);
+            doomed.push((key, Old { meta: found.meta, value_bytes, value, pending }));
+        }
+        Ok(Ok(doomed))
+    }
+
+    /// Compacts to `revision`: from here on nothing older can be read.
+    pub fn compact(&mut self, revision: Revision) -> Result<Result<(), Refusal>, Error> {
+        if revision <= self.changes.head.compacted {
+            return Ok(Err(Refusal::Compacted));
+        }
+        if revision > self.changes.head.revision {
+            return Ok(Err(Refusal::FutureRevision));
+        }
+        self.changes.head.compacted_event_bytes = self.event_bytes_before(revision)?;
+        self.changes.head.compact(revision);
+        Ok(Ok(()))
+    }
+
+    /// Bytes of all events below `revision`: the first event from there on knows.
+    fn event_bytes_before(&self, revision: Revision) -> Result<u64, Error> {
+        let bounds = Bounds { lower: keys::event(revision, 0).to_vec(), upper: None };
+        let view = self.view();
+        let cursor = view.cursor(Family::Events, bounds, Scan::Short)?;
+        if let Some((_, row)) = cursor.row() {
+            let (event, total) = read_event(row)?;
+            let own = event_bytes(event.key, change_bytes(&event.change));
+            return total.checked_sub(own).ok_or(Error::Corrupt { what: "events: their total" });
+        }
+        let mut pending = self.changes.overlay.events().iter();
+        Ok(match pending.find(|pending| pending.main >= revision) {
+            Some(pending) => {
+                let own = event_bytes(&pending.event.key, change_bytes(&pending.event.change));
+                pending.total - own
+            }
+            None => self.changes.head.event_bytes,
+        })
+    }
+
+    /// The live version of `key`. Its value is read only if it is `wanted` or has to move into the
+    /// history.
+    fn old(&self, key: &Bytes, wanted: bool) -> Result<Option<Old>, Error> {
+        if let Some(touched) = self.changes.overlay.get(key) {
+            return Ok(touched.now.as_ref().map(|live| Old {
+                meta: live.meta,
+                value_bytes: len(&live.value),
+                value: Some(live.value.clone()),
+                pending: true,
+            }));
+        }
+        let compacted = self.changes.head.compacted;
+        let needs_value = |meta: &Meta| wanted || meta.modified <= compacted;
+        if let Some(known) = self.writer.cache.get(key) {
+            let meta = known.meta();
+            if !needs_value(&meta) {
+                let value_bytes = u64::from(known.value_bytes);
+                return Ok(Some(Old { meta, value_bytes, value: None, pending: false }));
+            }
+        }
+        let view = self.view();
+        let Some(row) = view.get(Family::Current, key)? else { return Ok(None) };
+        let (meta, value) = read_current(&row)?;
+        let copy = needs_value(&meta).then(|| Bytes::copy_from_slice(value));
+        Ok(Some(Old { meta, value_bytes: len(value), value: copy, pending: false }))
+    }
+
+    /// Records one change of the command.
+    fn change(&mut self, key: Bytes, old: Option<Old>, change: Change<Bytes>, now: Option<Live>) {
+        let main = self.main();
+        let head = &mut self.changes.head;
+        let value_bytes = change_bytes(&change);
+        self.entry_bytes += 3 * len(&key) + 2 * value_bytes + KEY_BYTES;
+        self.batch_bytes += 3 * len(&key) + 2 * value_bytes + KEY_BYTES;
+        head.event_bytes += event_bytes(&key, value_bytes);
+        if let Some(old) = &old {
+            let bytes = len(&key) + old.value_bytes + ROW_BYTES;
+            head.live_bytes = head.live_bytes.saturating_sub(bytes);
+        }
+        if now.is_some() {
+            head.live_bytes += len(&key) + value_bytes + ROW_BYTES;
+        }
+        let was_live = old.is_some();
+        let previous = old.as_ref().map_or(0, |old| old.meta.modified);
+        // A version of this very revision can never be read: no revision lies between.
+        let ended = old.filter(|old| old.meta.modified < main).map(|old| Ended {
+            meta: old.meta,
+            ended: main,
+            stored: match &old.value {
+                Some(value) if old.meta.modified <= head.compacted => Stored::Inline(value.clone()),
+                Some(_) | None => Stored::InEvent,
+            },
+            value: old.value.filter(|_| old.pending),
+        });
+        let event = Event { key, change, previous };
+        let pending = PendingEvent { main, sub: self.sub, event, total: head.event_bytes };
+        self.changes.overlay.change(pending, was_live, ended, now);
+        self.sub += 1;
+    }
+}
+
+fn change_bytes<B: AsRef<[u8]>>(change: &Change<B>) -> u64 {
+    match change {
+        Change::Put { value, .. } => len(value.as_ref()),
+        Change::Delete => 0,
+    }
+}
+
+fn event_bytes(key: &[u8], value_bytes: u64) -> u64 {
+    len(key) + value_bytes + ROW_BYTES
+}

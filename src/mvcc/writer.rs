@@ -1,0 +1,159 @@
+//! The writing side: one owner, the apply thread.
+
+use super::Error;
+use super::count_index::CountIndex;
+use super::head::Head;
+use super::metadata_cache::MetadataCache;
+use super::store::{
+    Floor, MemberAttributes, Membership, Published, Store, StoreOptions, read_head, read_members,
+    read_membership,
+};
+use super::write_txn::WriteTxn;
+use crate::storage::{Engine, Family, keys};
+use std::path::Path;
+use std::sync::Arc;
+
+pub struct Writer {
+    pub(super) store: Arc<Store>,
+    pub(super) cache: MetadataCache,
+    pub(super) head: Head,
+    pub(super) index: CountIndex,
+    pub(super) floor: Arc<Floor>,
+    pub(super) membership: Option<Membership>,
+    pub(super) members: Arc<[MemberAttributes]>,
+}
+
+impl Writer {
+    /// Opens or creates the state in `dir`; reads every live key once to count them.
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, Error> {
+        let engine = Engine::open(dir, &options.engine)?;
+        let view = engine.latest();
+        let head = read_head(&view)?;
+        let membership = read_membership(&view)?;
+        let members: Arc<[_]> = read_members(&view)?.into();
+        let index = CountIndex::build(&view, options.hash_seed)?;
+        drop(view);
+        let floor = Arc::new(Floor { events: head.events_floor, compacted: head.compacted });
+        let published = Published {
+            sequence: engine.sequence(),
+            head: head.clone(),
+            index: index.clone(),
+            floor: Arc::clone(&floor),
+            members: Arc::clone(&members),
+        };
+        let cache = MetadataCache::new(options.metadata_cache_bytes, options.hash_seed);
+        let store = Arc::new(Store::new(engine, published));
+        Ok(Self { store, cache, head, index, floor, membership, members })
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub fn membership(&self) -> Option<&Membership> {
+        self.membership.as_ref()
+    }
+
+    /// Begins to collect changes. Dropping the transaction drops them.
+    pub fn begin(&mut self) -> WriteTxn<'_> {
+        WriteTxn::new(self)
+    }
+
+    /// Writes what a transaction collected, in one batch, and publishes it.
+    pub(super) fn commit(&mut self, changes: super::write_txn::Changes) -> Result<(), Error> {
+        let batch = changes.encode(&self.store.engine);
+        let (mut created, mut deleted) = (Vec::new(), Vec::new());
+        for (key, touched) in changes.overlay.keys() {
+            match (touched.was_live, &touched.now) {
+                (false, Some(_)) => created.push(key.clone()),
+                (true, None) => deleted.push(key.clone()),
+                (true, Some(_)) | (false, None) => {}
+            }
+        }
+        if changes.head.compacted != self.head.compacted {
+            self.floor = Arc::new(Floor {
+                events: changes.head.events_floor,
+                compacted: changes.head.compacted,
+            });
+        }
+        self.head = changes.head;
+        if changes.membership.is_some() {
+            self.membership = changes.membership;
+        }
+        if !changes.members.is_empty() {
+            let mut members = self.members.to_vec();
+            for changed in changes.members {
+                members.retain(|member| member.node != changed.node);
+                members.push(changed);
+            }
+            members.sort_by_key(|member| member.node);
+            self.members = members.into();
+        }
+        let store = Arc::clone(&self.store);
+        store.write_and_publish(batch, |sequence| {
+            self.index.update(&store.engine.latest(), &created, &deleted)?;
+            Ok(Published {
+                sequence,
+                head: self.head.clone(),
+                index: self.index.clone(),
+                floor: Arc::clone(&self.floor),
+                members: Arc::clone(&self.members),
+            })
+        })?;
+        for (key, touched) in changes.overlay.keys() {
+            match touched.now.as_ref().and_then(super::write_txn::known) {
+                Some(known) => self.cache.put(key, &known),
+                None => self.cache.remove(key),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl super::write_txn::Changes {
+    /// One row of `current` per key, however often it changed; keys in order.
+    fn encode<'e>(&self, engine: &'e Engine) -> crate::storage::Batch<'e> {
+        use super::row::{Stored, put_current, put_event, put_history};
+        let mut batch = engine.batch();
+        let mut row = Vec::new();
+        for (key, touched) in self.overlay.keys() {
+            row.clear();
+            match &touched.now {
+                Some(live) => {
+                    put_current(&mut row, &live.meta, &live.value);
+                    batch.put(Family::Current, key, &row);
+                }
+                None if touched.was_live => batch.delete(Family::Current, key),
+                None => {}
+            }
+            for ended in &touched.ended {
+                row.clear();
+                let stored = match &ended.stored {
+                    Stored::InEvent => Stored::InEvent,
+                    Stored::Inline(value) => Stored::Inline(value.as_ref()),
+                };
+                put_history(&mut row, ended.ended, &ended.meta, &stored);
+                batch.put(Family::History, &keys::history(key, ended.meta.modified), &row);
+            }
+        }
+        for pending in self.overlay.events() {
+            row.clear();
+            put_event(&mut row, &pending.event, pending.total);
+            batch.put(Family::Events, &keys::event(pending.main, pending.sub), &row);
+        }
+        batch.put(Family::Meta, keys::HEAD, &self.head.encode());
+        if let Some(membership) = &self.membership {
+            let row = super::store::membership_row(membership);
+            batch.put(Family::Meta, keys::MEMBERSHIP, &row);
+        }
+        for member in &self.members {
+            let row = super::store::member_row(member);
+            batch.put(Family::Meta, &keys::member(member.node), &row);
+        }
+        batch
+    }
+}

@@ -1,0 +1,133 @@
+//! Committed entries become state, in order, on one thread.
+
+use super::codec::decode_batch;
+use super::command::{Command, Put};
+use super::outcome::{Outcome, Refusal, Reply};
+use super::{Error, txn};
+use crate::mvcc::{self, Store, StoreOptions, WriteTxn, Writer};
+use crate::types::{KeyValue, Position};
+use bytes::Bytes;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Entries are written as one batch until it is this big; then the next batch begins, between two
+/// entries.
+const BATCH_BYTES: u64 = 8 << 20;
+
+/// A committed log entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub position: Position,
+    pub body: EntryBody,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryBody {
+    Blank,
+    /// Raft's membership, in Raft's encoding.
+    Membership(Bytes),
+    /// An encoded batch of commands: see [`super::codec`].
+    Commands(Bytes),
+}
+
+/// The writing side of the state. After an error nothing of the failed batch is there, and the
+/// member stops.
+pub struct StateMachine {
+    writer: Writer,
+}
+
+impl StateMachine {
+    /// Opens or creates the state in `dir`. A directory of a newer format is an error
+    /// ([`Error::is_newer_format`]) and left as it was.
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, Error> {
+        Ok(Self { writer: Writer::open(dir, options)? })
+    }
+
+    pub fn store(&self) -> Arc<Store> {
+        Arc::clone(self.writer.store())
+    }
+
+    pub fn applied(&self) -> Option<Position> {
+        self.writer.head().applied
+    }
+
+    pub fn membership(&self) -> Option<(Position, Bytes)> {
+        self.writer.membership().cloned()
+    }
+
+    /// Applies entries that follow on what is applied. One list of replies per entry, empty for
+    /// entries without commands. What the replies say can be read when this returns.
+    pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Vec<Reply>>, Error> {
+        let mut replies = Vec::with_capacity(entries.len());
+        let mut txn = self.writer.begin();
+        for entry in entries {
+            if txn.batch_bytes() > BATCH_BYTES {
+                txn.commit()?;
+                txn = self.writer.begin();
+            }
+            replies.push(apply_entry(&mut txn, entry)?);
+        }
+        if !entries.is_empty() {
+            txn.commit()?;
+        }
+        Ok(replies)
+    }
+}
+
+fn apply_entry(txn: &mut WriteTxn<'_>, entry: &Entry) -> Result<Vec<Reply>, Error> {
+    let position = entry.position;
+    txn.begin_entry(position)?;
+    let commands = match &entry.body {
+        EntryBody::Blank => Vec::new(),
+        EntryBody::Membership(bytes) => {
+            txn.set_membership(position, bytes.clone());
+            Vec::new()
+        }
+        EntryBody::Commands(bytes) => {
+            let decoded = decode_batch(bytes.clone());
+            decoded.map_err(|source| Error::Entry { position, source })?
+        }
+    };
+    let apply = |command| apply_command(txn, command).map_err(Error::from);
+    commands.into_iter().map(apply).collect()
+}
+
+fn apply_command(txn: &mut WriteTxn<'_>, command: Command) -> Result<Reply, mvcc::Error> {
+    let result = match command {
+        Command::Put(put) => {
+            put_key(txn, put)?.map(|prev_kv| Outcome::Put { prev_kv })
+        }
+        Command::DeleteRange(delete) => txn
+            .delete_range(&delete.range, delete.prev_kv)?
+            .map(|(deleted, prev_kvs)| Outcome::DeleteRange { deleted, prev_kvs }),
+        Command::Txn(command) => txn::apply(txn, command)?.map(Outcome::Txn),
+        Command::Compact { revision } => txn.compact(revision)?.map(|()| Outcome::Compacted),
+        Command::PublishMember(member) => {
+            txn.publish_member(member);
+            Ok(Outcome::Published)
+        }
+    };
+    let revision = txn.revision();
+    txn.finish_command();
+    Ok(Reply { revision, result })
+}
+
+/// Refuses before it changes anything.
+pub(super) fn put_key(
+    txn: &mut WriteTxn<'_>,
+    put: Put,
+) -> Result<Result<Option<KeyValue>, Refusal>, mvcc::Error> {
+    // There are no leases yet, so whichever is named does not exist.
+    if put.lease != 0 && !put.ignore_lease {
+        return Ok(Err(Refusal::LeaseNotFound));
+    }
+    if !put.ignore_value && !put.ignore_lease {
+        return txn.put(put.key, put.value, put.lease, put.prev_kv).map(Ok);
+    }
+    let Some(previous) = txn.get(&put.key)? else {
+        return Ok(Err(Refusal::KeyNotFound));
+    };
+    let value = if put.ignore_value { previous.value.clone() } else { put.value };
+    let lease = if put.ignore_lease { previous.lease } else { put.lease };
+    txn.put(put.key, value, lease, put.prev_kv).map(Ok)
+}

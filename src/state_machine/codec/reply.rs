@@ -1,0 +1,151 @@
+//! Replies to bytes and back: the answer to a forwarded batch.
+
+use super::batch::{COMMAND_FORMAT_VERSION, check_version};
+use super::words::{
+    Reader, put_flag, put_key_value, put_list, put_optional_pair, put_range_result,
+};
+use super::{CodecError, NESTING_MAX};
+use crate::state_machine::outcome::{
+    OperationOutcome, OperationResult, Outcome, Refusal, Reply, TxnOutcome,
+};
+use crate::storage::varint::put_i64;
+use crate::types::KeyValue;
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// What an answer begins with. Never reuse a number.
+const PUT: u8 = 1;
+const DELETE_RANGE: u8 = 2;
+const TXN: u8 = 3;
+const COMPACTED: u8 = 4;
+const PUBLISHED: u8 = 5;
+/// Only inside a transaction.
+const RANGE: u8 = 6;
+/// A refusal: this plus its number.
+const REFUSED: u8 = 0x80;
+
+const REFUSALS: [Refusal; 5] = [
+    Refusal::Compacted,
+    Refusal::FutureRevision,
+    Refusal::LeaseNotFound,
+    Refusal::KeyNotFound,
+    Refusal::TooLarge,
+];
+
+fn refusal_tag(refusal: Refusal) -> u8 {
+    REFUSED
+        | match refusal {
+            Refusal::Compacted => 0,
+            Refusal::FutureRevision => 1,
+            Refusal::LeaseNotFound => 2,
+            Refusal::KeyNotFound => 3,
+            Refusal::TooLarge => 4,
+        }
+}
+
+pub fn encode_replies(replies: &[Reply]) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(COMMAND_FORMAT_VERSION);
+    put_list(&mut out, replies, |out, reply| {
+        put_i64(out, reply.revision);
+        match &reply.result {
+            Ok(outcome) => put_outcome(out, outcome),
+            Err(refusal) => out.put_u8(refusal_tag(*refusal)),
+        }
+    });
+    out.freeze()
+}
+
+/// The reverse of [`encode_replies`]. Keys and values are slices of `bytes`.
+#[allow(clippy::needless_pass_by_value, reason = "the replies share these bytes from here on")]
+pub fn decode_replies(bytes: Bytes) -> Result<Vec<Reply>, CodecError> {
+    let mut reader = Reader::new(&bytes, check_version(&bytes)?);
+    let replies = reader.list(|reader| {
+        let revision = reader.input.i64()?;
+        let tag = reader.input.u8()?;
+        let result = match tag.checked_sub(REFUSED) {
+            Some(number) => {
+                let refusal = REFUSALS.get(usize::from(number)).ok_or(CodecError::Malformed)?;
+                Err(*refusal)
+            }
+            None => Ok(read_outcome(reader, tag)?),
+        };
+        Ok(Reply { revision, result })
+    })?;
+    reader.end()?;
+    Ok(replies)
+}
+
+fn put_outcome(out: &mut BytesMut, outcome: &Outcome) {
+    match outcome {
+        Outcome::Put { prev_kv } => put_put(out, prev_kv.as_ref()),
+        Outcome::DeleteRange { deleted, prev_kvs } => put_delete(out, *deleted, prev_kvs),
+        Outcome::Txn(txn) => put_txn(out, txn),
+        Outcome::Compacted => out.put_u8(COMPACTED),
+        Outcome::Published => out.put_u8(PUBLISHED),
+    }
+}
+
+fn read_outcome(reader: &mut Reader<'_>, tag: u8) -> Result<Outcome, CodecError> {
+    Ok(match tag {
+        PUT => Outcome::Put { prev_kv: reader.optional_pair()? },
+        DELETE_RANGE => Outcome::DeleteRange {
+            deleted: reader.input.i64()?,
+            prev_kvs: reader.list(Reader::key_value)?,
+        },
+        TXN => Outcome::Txn(read_txn(reader, NESTING_MAX)?),
+        COMPACTED => Outcome::Compacted,
+        PUBLISHED => Outcome::Published,
+        _ => return Err(CodecError::Malformed),
+    })
+}
+
+fn put_put(out: &mut BytesMut, prev_kv: Option<&KeyValue>) {
+    out.put_u8(PUT);
+    put_optional_pair(out, prev_kv);
+}
+
+fn put_delete(out: &mut BytesMut, deleted: i64, prev_kvs: &[KeyValue]) {
+    out.put_u8(DELETE_RANGE);
+    put_i64(out, deleted);
+    put_list(out, prev_kvs, put_key_value);
+}
+
+fn put_txn(out: &mut BytesMut, txn: &TxnOutcome) {
+    out.put_u8(TXN);
+    put_flag(out, txn.succeeded);
+    put_list(out, &txn.responses, |out, response| {
+        put_i64(out, response.revision);
+        match &response.result {
+            OperationResult::Range(result) => {
+                out.put_u8(RANGE);
+                put_range_result(out, result);
+            }
+            OperationResult::Put { prev_kv } => put_put(out, prev_kv.as_ref()),
+            OperationResult::DeleteRange { deleted, prev_kvs } => {
+                put_delete(out, *deleted, prev_kvs);
+            }
+            OperationResult::Txn(txn) => put_txn(out, txn),
+        }
+    });
+}
+
+/// `depth`: how many more levels may follow, this one included.
+fn read_txn(reader: &mut Reader<'_>, depth: usize) -> Result<TxnOutcome, CodecError> {
+    let depth = depth.checked_sub(1).ok_or(CodecError::TooDeep)?;
+    let succeeded = reader.flag()?;
+    let responses = reader.list(|reader| {
+        let revision = reader.input.i64()?;
+        let result = match reader.input.u8()? {
+            RANGE => OperationResult::Range(reader.range_result()?),
+            PUT => OperationResult::Put { prev_kv: reader.optional_pair()? },
+            DELETE_RANGE => OperationResult::DeleteRange {
+                deleted: reader.input.i64()?,
+                prev_kvs: reader.list(Reader::key_value)?,
+            },
+            TXN => OperationResult::Txn(read_txn(reader, depth)?),
+            _ => return Err(CodecError::Malformed),
+        };
+        Ok(OperationOutcome { revision, result })
+    })?;
+    Ok(TxnOutcome { succeeded, responses })
+}

@@ -1,0 +1,170 @@
+//! One RocksDB directory: open, write, flush, checkpoint, drop what nobody needs, sizes.
+
+use super::keys::Family;
+use super::options::{EngineOptions, durable_only, unlogged, wait_for_flush};
+use super::view::View;
+use super::{Batch, Error, format};
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{ColumnFamily, CompactOptions, DB, properties};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Invariant: nothing is ever written with a write-ahead log (mixing the two breaks the atomic
+/// flush), and the history floor never falls while the engine is open.
+pub struct Engine {
+    pub(super) db: DB,
+    dir: PathBuf,
+    history_floor: Arc<AtomicI64>,
+}
+
+/// What the engine says of its own load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Files and memtables.
+    pub bytes: u64,
+    /// RocksDB delays or stops writes.
+    pub stalled: bool,
+    /// Memtables that wait for their flush, of the family that has most; four stop writes.
+    pub immutable_memtables: u64,
+}
+
+impl Engine {
+    /// Opens or creates `dir`. A directory of a newer format is refused before it is touched.
+    pub fn open(dir: &Path, options: &EngineOptions) -> Result<Self, Error> {
+        format::check_or_create(dir)?;
+        let (families, history_floor) = Self::families(options);
+        let db = DB::open_cf_with_opts(&options.database()?, dir, families)
+            .map_err(Error::engine("open"))?;
+        Ok(Self { db, dir: dir.to_owned(), history_floor })
+    }
+
+    /// Opens a directory that nobody writes to, a checkpoint for one.
+    pub fn open_read_only(dir: &Path, options: &EngineOptions) -> Result<Self, Error> {
+        format::check(dir)?;
+        let (families, history_floor) = Self::families(options);
+        let mut database = options.database()?;
+        database.create_if_missing(false);
+        let db = DB::open_cf_with_opts_for_read_only(&database, dir, families, false)
+            .map_err(Error::engine("open read-only"))?;
+        Ok(Self { db, dir: dir.to_owned(), history_floor })
+    }
+
+    fn families(
+        options: &EngineOptions,
+    ) -> (Vec<(&'static str, rocksdb::Options)>, Arc<AtomicI64>) {
+        let cache = options.cache();
+        let floor = Arc::new(AtomicI64::new(i64::MIN));
+        let families = Family::ALL
+            .into_iter()
+            .map(|family| (family.name(), options.family(family, &cache, &floor)))
+            .collect();
+        (families, floor)
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn family(&self, family: Family) -> &ColumnFamily {
+        self.db.cf_handle(family.name()).expect("every family is opened with the engine")
+    }
+
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(Family::ALL.map(|family| self.family(family)))
+    }
+
+    /// Writes a batch: visible at once and whole, durable after the next flush.
+    pub fn write(&self, batch: Batch<'_>) -> Result<(), Error> {
+        self.db.write_opt(batch.inner, &unlogged()).map_err(Error::engine("write a batch"))
+    }
+
+    /// The sequence number of the newest change.
+    pub fn sequence(&self) -> u64 {
+        self.db.latest_sequence_number()
+    }
+
+    /// A view that later writes do not change.
+    pub fn view(&self) -> View<'_> {
+        View::at_snapshot(self)
+    }
+
+    /// A view that always shows the newest: for the one who writes.
+    pub fn latest(&self) -> View<'_> {
+        View::latest(self)
+    }
+
+    /// What a crash now would leave of this row.
+    pub fn get_durable(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.db
+            .get_cf_opt(&self.family(family), key, &durable_only())
+            .map_err(Error::engine("read a durable row"))
+    }
+
+    /// Returns when everything written before the call is durable.
+    pub fn flush(&self) -> Result<(), Error> {
+        let families = Family::ALL.map(|family| self.family(family));
+        let families: Vec<&&ColumnFamily> = families.iter().collect();
+        self.db.flush_cfs_opt(&families, &wait_for_flush()).map_err(Error::engine("flush"))
+    }
+
+    /// Makes `dir`, which must not exist, a copy of the state (hard links where possible). It
+    /// flushes, which takes tens of milliseconds: not for the thread that applies.
+    pub fn checkpoint(&self, dir: &Path) -> Result<(), Error> {
+        let checkpoint = Checkpoint::new(&self.db).map_err(Error::engine("start a checkpoint"))?;
+        // Zero: always flush, for without a log what is in memory would be missing.
+        checkpoint
+            .create_checkpoint_with_log_size(dir, 0)
+            .map_err(Error::engine("make a checkpoint"))?;
+        format::create(dir)
+    }
+
+    /// Removes the files of `events` that lie wholly in `[from, to)`. Takes effect at once and for
+    /// good, for open views too: the caller knows that nobody needs them and that a crash cannot
+    /// bring back a state that does.
+    pub fn drop_event_files(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        self.db
+            .delete_file_in_range_cf(&self.family(Family::Events), from, to)
+            .map_err(Error::engine("drop event files"))
+    }
+
+    /// Versions that ended at or before `floor` may disappear from now on, for open views too.
+    pub fn raise_history_floor(&self, floor: i64) {
+        self.history_floor.fetch_max(floor, Ordering::AcqRel);
+    }
+
+    /// Rewrites the history without what is below its floor. Others may compact meanwhile.
+    pub fn rewrite_history(&self) {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
+        let family = self.family(Family::History);
+        self.db.compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &options);
+    }
+
+    /// About how many rows a family has.
+    pub fn estimated_rows(&self, family: Family) -> Result<u64, Error> {
+        self.property(family, properties::ESTIMATE_NUM_KEYS)
+    }
+
+    pub fn load(&self) -> Result<Load, Error> {
+        let mut load = Load::default();
+        for family in Family::ALL {
+            load.bytes += self.property(family, properties::LIVE_SST_FILES_SIZE)?;
+            load.bytes += self.property(family, properties::CUR_SIZE_ALL_MEM_TABLES)?;
+            let waiting = self.property(family, properties::NUM_IMMUTABLE_MEM_TABLE)?;
+            load.immutable_memtables = load.immutable_memtables.max(waiting);
+        }
+        load.stalled = self.property(Family::Current, properties::IS_WRITE_STOPPED)? != 0
+            || self.property(Family::Current, properties::ACTUAL_DELAYED_WRITE_RATE)? != 0;
+        Ok(load)
+    }
+
+    fn property(&self, family: Family, name: &properties::PropName) -> Result<u64, Error> {
+        let value = self
+            .db
+            .property_int_value_cf(&self.family(family), name)
+            .map_err(Error::engine("read a property"))?;
+        Ok(value.unwrap_or(0))
+    }
+}

@@ -1,0 +1,154 @@
+//! The column families and the byte layout of their keys.
+//!
+//! Keys sort as bytes, so numbers are big-endian. `docs/data-layout.md` has an example of each.
+
+/// A column family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// user key -> the live version.
+    Current,
+    /// (revision, sub) -> the change.
+    Events,
+    /// (user key, descending revision) -> a version that was overwritten or deleted.
+    History,
+    /// lease id -> lease.
+    Lease,
+    /// What the store knows of itself.
+    Meta,
+}
+
+impl Family {
+    pub const ALL: [Self; 5] =
+        [Self::Current, Self::Events, Self::History, Self::Lease, Self::Meta];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Events => "events",
+            Self::History => "history",
+            Self::Lease => "lease",
+            Self::Meta => "meta",
+        }
+    }
+
+    pub(super) fn position(self) -> usize {
+        match self {
+            Self::Current => 0,
+            Self::Events => 1,
+            Self::History => 2,
+            Self::Lease => 3,
+            Self::Meta => 4,
+        }
+    }
+}
+
+/// `meta`: revision, compaction, applied position, counters: one small record per batch.
+pub const HEAD: &[u8] = b"head";
+/// `meta`: the last membership and the position that it was applied at.
+pub const MEMBERSHIP: &[u8] = b"membership";
+/// `meta`: what a member published of itself, under `member/` + its id.
+pub const MEMBER_PREFIX: &[u8] = b"member/";
+
+pub fn member(node: u64) -> Vec<u8> {
+    let mut key = MEMBER_PREFIX.to_vec();
+    key.extend_from_slice(&node.to_be_bytes());
+    key
+}
+
+pub const EVENT_KEY_BYTES: usize = 12;
+
+/// Revisions are never negative on disk; a negative one sorts first.
+fn main_bytes(main: i64) -> [u8; 8] {
+    u64::try_from(main).unwrap_or(0).to_be_bytes()
+}
+
+/// `events`: revision, then the number of the change within it.
+pub fn event(main: i64, sub: u32) -> [u8; EVENT_KEY_BYTES] {
+    let mut key = [0; EVENT_KEY_BYTES];
+    key[..8].copy_from_slice(&main_bytes(main));
+    key[8..].copy_from_slice(&sub.to_be_bytes());
+    key
+}
+
+/// The reverse of [`event`].
+pub fn split_event(key: &[u8]) -> Option<(i64, u32)> {
+    let (main, sub) = key.split_first_chunk::<8>()?;
+    let main = i64::try_from(u64::from_be_bytes(*main)).ok()?;
+    Some((main, u32::from_be_bytes(sub.try_into().ok()?)))
+}
+
+/// `history`: the user key, escaped so that no key is a prefix of another (0x00 becomes 0x00 0xff,
+/// the end is 0x00 0x00), then the complement of the revision so that newer versions come first.
+///
+/// `"a"` at revision 5 is `61 00 00 ff ff ff ff ff ff ff fa`.
+pub fn history(key: &[u8], modified: i64) -> Vec<u8> {
+    let mut encoded = history_prefix(key);
+    push_revision(&mut encoded, modified);
+    encoded
+}
+
+/// Appends the descending revision to a [`history_prefix`].
+pub fn push_revision(prefix: &mut Vec<u8>, modified: i64) {
+    let ascending = u64::from_be_bytes(main_bytes(modified));
+    prefix.extend_from_slice(&(!ascending).to_be_bytes());
+}
+
+/// Where the versions of `key` begin.
+pub fn history_prefix(key: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(key.len() + 10);
+    for &byte in key {
+        encoded.push(byte);
+        if byte == 0 {
+            encoded.push(0xff);
+        }
+    }
+    encoded.extend_from_slice(&[0, 0]);
+    encoded
+}
+
+/// Takes a `history` key apart: writes the user key into `key` and answers the length of its
+/// prefix and the revision. `None` if the bytes are not such a key.
+pub fn split_history(encoded: &[u8], key: &mut Vec<u8>) -> Option<(usize, i64)> {
+    key.clear();
+    let (prefix, revision) = encoded.split_last_chunk::<8>()?;
+    let mut bytes = prefix.strip_suffix(&[0, 0])?.iter();
+    while let Some(&byte) = bytes.next() {
+        if byte == 0 && bytes.next() != Some(&0xff) {
+            return None;
+        }
+        key.push(byte);
+    }
+    let revision = i64::try_from(!u64::from_be_bytes(*revision)).ok()?;
+    Some((prefix.len(), revision))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn history_keys_sort_by_key_then_newest_first(
+            a in proptest::collection::vec(0u8..3, 0..6), b in proptest::collection::vec(0u8..3, 0..6),
+            m in 0i64..5, n in 0i64..5,
+        ) {
+            let order = a.cmp(&b).then(n.cmp(&m));
+            prop_assert_eq!(history(&a, m).cmp(&history(&b, n)), order);
+        }
+
+        #[test]
+        fn history_keys_come_apart(a in proptest::collection::vec(any::<u8>(), 0..20), m in 0i64..) {
+            let mut key = Vec::new();
+            let (prefix, revision) = split_history(&history(&a, m), &mut key).unwrap();
+            prop_assert_eq!((&key, revision), (&a, m));
+            prop_assert_eq!(prefix, history_prefix(&a).len());
+        }
+
+        #[test]
+        fn garbage_is_no_key(a in proptest::collection::vec(any::<u8>(), 0..30)) {
+            split_history(&a, &mut Vec::new());
+            split_event(&a);
+        }
+    }
+}

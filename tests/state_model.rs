@@ -1,0 +1,205 @@
+//! Random logs through the real state machine and through a naive one: every reply, every range at
+//! every revision and every count must agree, across flushes, physical compactions, restarts and
+//! crashes; and two stores that differ in all of those must end up the same.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
+
+mod support;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use quorate::mvcc::hash::logical_rows;
+use quorate::state_machine::{
+    BatchBuilder, Command, Entry, EntryBody, Reply, StateMachine, StateOptions,
+};
+use quorate::storage::EngineOptions;
+use quorate::types::{Position, RangeQuery};
+use std::path::{Path, PathBuf};
+use support::model::Model;
+use support::world::{Upkeep, command, query, upkeep};
+use tempfile::TempDir;
+
+/// A store in a directory, with the log that it came from.
+struct Member {
+    root: TempDir,
+    generation: usize,
+    machine: Option<StateMachine>,
+    log: Vec<Entry>,
+    seed: u64,
+}
+
+impl Member {
+    fn new(seed: u64) -> Self {
+        let mut member = Self {
+            root: tempfile::tempdir().unwrap(),
+            generation: 0,
+            machine: None,
+            log: Vec::new(),
+            seed,
+        };
+        member.open();
+        member
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.path().join(self.generation.to_string())
+    }
+
+    fn machine(&mut self) -> &mut StateMachine {
+        self.machine.as_mut().unwrap()
+    }
+
+    fn open(&mut self) {
+        self.machine = None;
+        let options = StateOptions {
+            engine: EngineOptions::small(),
+            // So small that keys are forgotten.
+            metadata_cache_bytes: 160,
+            hash_seed: self.seed,
+        };
+        self.machine = Some(StateMachine::open(&self.dir(), &options).unwrap());
+        // What the state lacks comes from the log again.
+        let applied = self.machine().applied();
+        let missing = |entry: &&Entry| applied.is_none_or(|at| entry.position.index > at.index);
+        let missing: Vec<_> = self.log.iter().filter(missing).cloned().collect();
+        self.machine().apply(&missing).unwrap();
+    }
+
+    /// Leaves behind what a killed process would: the files, not the memory.
+    fn crash(&mut self) {
+        let from = self.dir();
+        self.generation += 1;
+        copy(&from, &self.dir());
+        self.open();
+        std::fs::remove_dir_all(from).unwrap();
+    }
+
+    fn keep_up(&mut self, upkeep: Upkeep) {
+        let store = self.machine().store();
+        match upkeep {
+            Upkeep::Nothing => {}
+            Upkeep::Flush => store.flush().unwrap(),
+            Upkeep::RemoveCompacted => {
+                store.remove_compacted().unwrap();
+            }
+            Upkeep::Crash => {
+                drop(store);
+                self.crash();
+            }
+            Upkeep::Reopen => {
+                drop(store);
+                self.open();
+            }
+        }
+    }
+
+    fn apply(&mut self, entries: &[Entry]) -> Vec<Vec<Reply>> {
+        self.log.extend_from_slice(entries);
+        self.machine().apply(entries).unwrap()
+    }
+
+    fn dump(&mut self) -> Vec<Vec<u8>> {
+        let store = self.machine().store();
+        let mut rows = Vec::new();
+        logical_rows(&store.view().unwrap(), |row| rows.push(row.to_vec())).unwrap();
+        rows
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+fn entry(index: u64, commands: &[Command]) -> Entry {
+    let mut batch = BatchBuilder::new();
+    commands.iter().for_each(|command| batch.push(command));
+    let body = if commands.is_empty() {
+        EntryBody::Blank
+    } else {
+        EntryBody::Commands(batch.finish())
+    };
+    Entry { position: Position { term: 1, index }, body }
+}
+
+/// Some entries that are applied at once, and what happens then.
+#[derive(Clone, Debug)]
+struct Step {
+    entries: Vec<Vec<Command>>,
+    upkeep: [Upkeep; 2],
+    queries: Vec<RangeQuery>,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let entries = vec(vec(command(), 0..4), 0..4);
+    (entries, [upkeep(), upkeep()], vec(query(), 1..4))
+        .prop_map(|(entries, upkeep, queries)| Step { entries, upkeep, queries })
+}
+
+fn check_ranges(member: &mut Member, model: &Model, queries: &[RangeQuery]) {
+    let store = member.machine().store();
+    let view = store.view().unwrap();
+    assert_eq!(view.revision(), model.revision());
+    assert_eq!(view.compacted(), model.compacted);
+    let mut everything = RangeQuery::latest(quorate::types::KeyRange {
+        start: Bytes::from_static(b"\0"),
+        end: quorate::types::RangeEnd::Unbounded,
+    });
+    for query in queries {
+        assert_eq!(view.range(query).unwrap(), model.range(query), "{query:?}");
+        let counting = RangeQuery { count_only: true, ..query.clone() };
+        assert_eq!(view.range(&counting).unwrap(), model.range(&counting), "{counting:?}");
+    }
+    for revision in model.compacted.max(1)..=model.revision() {
+        everything.revision = revision;
+        assert_eq!(view.range(&everything).unwrap(), model.range(&everything), "at {revision}");
+    }
+}
+
+fn run(steps: &[Step]) {
+    let mut model = Model::default();
+    let mut members = [Member::new(1), Member::new(2)];
+    let mut index = 0;
+    for step in steps {
+        let mut entries = Vec::new();
+        let mut expected = Vec::new();
+        for commands in &step.entries {
+            index += 1;
+            entries.push(entry(index, commands));
+            expected.push(commands.iter().map(|it| model.apply(it)).collect::<Vec<_>>());
+        }
+        // One member takes the slice whole, the other entry by entry.
+        assert_eq!(members[0].apply(&entries), expected);
+        for (entry, expected) in entries.iter().zip(&expected) {
+            assert_eq!(&members[1].apply(std::slice::from_ref(entry))[0], expected);
+        }
+        for (member, upkeep) in members.iter_mut().zip(step.upkeep) {
+            check_ranges(member, &model, &step.queries);
+            member.keep_up(upkeep);
+            check_ranges(member, &model, &step.queries);
+        }
+    }
+    let [a, b] = &mut members;
+    let hash = |member: &mut Member| member.machine().store().state_hash().unwrap();
+    assert_eq!(a.dump(), b.dump());
+    assert_eq!(hash(a), hash(b));
+    // And the same again after a crash and everything that can be removed.
+    let before = hash(a);
+    a.crash();
+    assert_eq!(hash(a), before);
+    a.keep_up(Upkeep::RemoveCompacted);
+    assert_eq!(hash(a), before);
+    check_ranges(a, &model, &[]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_state_machine_is_the_naive_one(steps in vec(step(), 1..14)) {
+        run(&steps);
+    }
+}
