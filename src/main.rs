@@ -1,1 +1,84 @@
-fn main() {}
+//! The binary: picks the program by its name and first word, and nothing more.
+
+use quorate::config::{self, Start};
+use quorate::ctl;
+use quorate::env::Env;
+use quorate::{server, telemetry};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage:
+
+  quorate serve [flags]                start a member (see: quorate serve --help)
+  quorate get|put|del|txn|compaction   read and write
+  quorate status                       the state of the endpoints
+  quorate endpoint status|health
+  quorate member list
+
+Called by the name `etcd` it takes etcd's command line, called `etcdctl` etcdctl's.
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let program = Path::new(&program)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("");
+    let mut arguments: Vec<String> = arguments.collect();
+    match (program, arguments.first().map(String::as_str)) {
+        ("etcd", _) => serve(arguments),
+        ("etcdctl", _) => ctl::run(&arguments, &Env::real()),
+        (_, Some("serve")) => serve(arguments.split_off(1)),
+        (_, None | Some("help" | "-h" | "--help")) => print(USAGE),
+        (_, Some("--version" | "-version" | "version")) => serve(vec!["--version".into()]),
+        _ => ctl::run(&arguments, &Env::real()),
+    }
+}
+
+fn serve(arguments: Vec<String>) -> ExitCode {
+    // A variable that is not Unicode is nobody's option; etcd's are.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let command_line = match config::read(arguments, environment) {
+        Ok(command_line) => command_line,
+        Err(error) => return fail(&error.to_string(), error.exit_code),
+    };
+    let config = match command_line.start {
+        Start::Serve(config) => *config,
+        Start::Print(text) => return print(&text),
+    };
+    let env = Env::real();
+    let log = telemetry::start(&config.log_level, env.clock.clone(), env.threads.as_ref());
+    let _log = match log {
+        Ok(guard) => guard,
+        Err(error) => return fail(&format!("start logging: {error}"), 1),
+    };
+    for warning in command_line.warnings {
+        tracing::warn!("{warning}");
+    }
+    match server::run(config, env) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            fail(&format!("{error:#}"), 1)
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    // A reader that is gone, as in `quorate help | head -1`, has read enough.
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .unwrap_or_default();
+    ExitCode::SUCCESS
+}
+
+fn fail(sentence: &str, code: u8) -> ExitCode {
+    std::io::stderr()
+        .write_all(format!("quorate: {sentence}\n").as_bytes())
+        .unwrap_or_default();
+    ExitCode::from(code)
+}

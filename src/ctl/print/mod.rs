@@ -1,0 +1,10 @@
+//! The formats of etcdctl: [`simple`], [`fields`], [`json`], [`table`], and protobuf, which is the
+//! answer as it came. Not every answer has every format, as in etcdctl.
+
+mod fields;
+mod json;
+mod render;
+mod simple;
+mod table;
+
+pub(super) use render::{Answer, EndpointHealth, EndpointStatus, Format, render};
