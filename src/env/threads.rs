@@ -69,6 +69,11 @@ impl Worker {
     }
 }
 
+/// Lets another thread have the processor, for a wait of microseconds.
+pub fn yield_now() {
+    thread::yield_now();
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct RealThreads;
 

@@ -116,12 +116,17 @@ impl Store {
                 return Ok(ReadView::new(view, arc_swap::Guard::into_inner(published)));
             }
             // A batch was written and is about to be published: microseconds.
-            std::thread::yield_now();
+            crate::env::threads::yield_now();
         }
     }
 
     pub fn revision(&self) -> Revision {
         self.published.load().head.revision
+    }
+
+    /// The last revision that was compacted; -1 before the first compaction.
+    pub fn compact_revision(&self) -> Revision {
+        self.published.load().head.compacted
     }
 
     /// The last log entry whose effects can be read here.

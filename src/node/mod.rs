@@ -22,6 +22,7 @@ mod housekeeping;
 mod membership;
 mod propose;
 mod read;
+mod weight;
 
 pub use error::NodeError;
 pub use membership::Member;

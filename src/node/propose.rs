@@ -15,7 +15,9 @@
 use super::NodeError;
 use crate::proto::peer;
 use crate::raft::{Client, Consensus, LeaderHint, Links, MemberNode, ProposeFailure};
-use crate::state_machine::{BatchBuilder, Command, Reply, decode_replies};
+use super::weight::weight;
+use crate::state_machine::codec::decode_replies;
+use crate::state_machine::{BatchBuilder, Command, Reply};
 use crate::types::NodeId;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -74,7 +76,7 @@ impl Proposer {
         command: Command,
         deadline: Instant,
     ) -> Result<Reply, NodeError> {
-        let bytes = command.approximate_bytes();
+        let bytes = weight(&command);
         let (reply, outcome) = oneshot::channel();
         let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         let proposal = Proposal {

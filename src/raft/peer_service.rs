@@ -13,7 +13,7 @@ use super::wire::{self, WireError};
 use crate::env::Worker;
 use crate::proto::peer;
 use crate::proto::peer::peer_server::{Peer, PeerServer};
-use crate::state_machine::{decode_batch, encode_replies};
+use crate::state_machine::codec::{decode_batch, encode_replies};
 use crate::types::NodeId;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};

@@ -42,7 +42,7 @@ impl StateDir {
     }
 
     pub fn open_machine(&self, dir: &Path) -> io::Result<StateMachine> {
-        StateMachine::open(dir, self.options.clone()).map_err(io::Error::other)
+        StateMachine::open(dir, &self.options).map_err(io::Error::other)
     }
 
     /// Moves `data` into place, opens it with `open`, and only then makes it the current one.
