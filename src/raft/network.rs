@@ -156,9 +156,16 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
                     .then(move |request| send_heartbeat(links.clone(), times.control, request));
                 return Ok(Box::pin(answers) as BoxStream<'s, _>);
             }
+            // The first request is waited for before anything is dialled: openraft's backoff after a
+            // failure is spent in its stream of requests, and a peer that is down would otherwise be
+            // tried in a tight loop.
+            let mut input = input;
+            let Some(first) = input.next().await else {
+                return Ok(Box::pin(stream::empty()) as BoxStream<'s, _>);
+            };
             let sent = Arc::new(AtomicU64::new(0));
             let counter = sent.clone();
-            let requests = input.map(move |request| {
+            let requests = stream::iter([first]).chain(input).map(move |request| {
                 counter.fetch_add(1, Ordering::Relaxed);
                 wire::append_to_proto(&request)
             });

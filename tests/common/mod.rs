@@ -59,6 +59,9 @@ fn client_address(number: usize) -> String {
 impl Cluster {
     pub fn new(size: usize) -> Self {
         let members = (0..size).map(|_| None).collect();
+        // `RUST_LOG=info cargo test ... -- --nocapture` tells the members' side of a story.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
         let root = tempfile::tempdir().unwrap();
         Self { network: MemoryNetwork::default(), members, root, snapshot_count: 10_000 }
     }
