@@ -150,7 +150,7 @@ mod tests {
                 line.split_once("\"dropped\":")?
                     .1
                     .strip_suffix('}')?
-                    .parse()
+                    .parse::<usize>()
                     .ok()
             })
             .sum::<usize>();
