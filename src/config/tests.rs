@@ -108,7 +108,7 @@ fn a_user_s_timers_keep_the_proportion() {
     };
     assert_eq!(timers(&["--election-timeout=1000"]), (50, 1000));
     assert_eq!(timers(&["--election-timeout=120"]), (20, 120));
-    assert_eq!(timers(&["--election-timeout=3"]), (1, 3));
+    assert_eq!(timers(&["--election-timeout=5"]), (1, 5));
     assert_eq!(timers(&["--heartbeat-interval=10"]), (10, 300));
     assert_eq!(timers(&["--heartbeat-interval=100"]), (100, 600));
     assert_eq!(

@@ -123,7 +123,9 @@ fn plainly(operations: &[RequestOp]) -> Option<(Vec<Bytes>, Vec<DeleteRangeReque
             if elsewhere || deletes.iter().any(|delete| covers(delete, key)) {
                 return None;
             }
-            puts.push(key.clone());
+            if !puts.contains(key) {
+                puts.push(key.clone());
+            }
         }
         deletes.extend(deletes_then);
         deletes.extend(deletes_else);
