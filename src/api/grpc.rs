@@ -327,3 +327,6 @@ impl Body for ReplyBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

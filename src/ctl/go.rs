@@ -205,6 +205,11 @@ pub(super) fn size(bytes: i64) -> String {
     }
 }
 
+/// [`parse_int`] of a decimal number.
+pub(super) fn parse_decimal(text: &str) -> Result<i64, String> {
+    parse_int(text, 10)
+}
+
 /// `strconv.ParseInt` and its words.
 pub(super) fn parse_int(text: &str, radix: u32) -> Result<i64, String> {
     i64::from_str_radix(text, radix).map_err(|error| {

@@ -126,9 +126,11 @@ pub(super) struct Get {
     pub(super) from_key: bool,
     /// Maximum number of results
     #[arg(long, default_value = "0", allow_negative_numbers = true)]
+    #[arg(value_parser = go::parse_decimal)]
     pub(super) limit: i64,
     /// Specify the kv revision
     #[arg(long, default_value = "0", allow_negative_numbers = true)]
+    #[arg(value_parser = go::parse_decimal)]
     pub(super) rev: i64,
     /// Order of results; ASCEND or DESCEND (ASCEND by default)
     #[arg(long, default_value = "")]

@@ -185,6 +185,13 @@ fn misunderstood(error: &clap::Error) -> ExitCode {
             let command = context(clap::error::ContextKind::InvalidSubcommand).unwrap_or_default();
             format!("unknown command {command:?} for \"etcdctl\"")
         }
+        ErrorKind::ValueValidation => {
+            let flag = argument.split(' ').next().unwrap_or("");
+            let value = context(clap::error::ContextKind::InvalidValue).unwrap_or_default();
+            let why = std::error::Error::source(error).map(ToString::to_string);
+            let why = why.unwrap_or_default();
+            format!("invalid argument {value:?} for {flag:?} flag: {why}")
+        }
         _ => {
             let text = error.to_string();
             text.lines()
