@@ -12,7 +12,9 @@ pub enum Command {
     Put(Put),
     DeleteRange(DeleteRange),
     Txn(Txn),
-    Compact { revision: Revision },
+    Compact {
+        revision: Revision,
+    },
     /// A member tells the cluster its name and client URLs when it starts (etcd's "publish").
     PublishMember(MemberAttributes),
 }

@@ -13,8 +13,13 @@ pub struct Reply {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Put { prev_kv: Option<KeyValue> },
-    DeleteRange { deleted: i64, prev_kvs: Vec<KeyValue> },
+    Put {
+        prev_kv: Option<KeyValue>,
+    },
+    DeleteRange {
+        deleted: i64,
+        prev_kvs: Vec<KeyValue>,
+    },
     Txn(TxnOutcome),
     Compacted,
     Published,
@@ -37,7 +42,12 @@ pub struct OperationOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperationResult {
     Range(RangeResult),
-    Put { prev_kv: Option<KeyValue> },
-    DeleteRange { deleted: i64, prev_kvs: Vec<KeyValue> },
+    Put {
+        prev_kv: Option<KeyValue>,
+    },
+    DeleteRange {
+        deleted: i64,
+        prev_kvs: Vec<KeyValue>,
+    },
     Txn(TxnOutcome),
 }
