@@ -49,18 +49,33 @@ pub struct CountIndex {
 
 impl CountIndex {
     pub fn empty(seed: u64) -> Self {
-        let first = Fence { key: Bytes::new(), keys: 0 };
-        Self { chunks: vec![Arc::new(Chunk { fences: vec![first], keys: 0 })], seed }
+        let first = Fence {
+            key: Bytes::new(),
+            keys: 0,
+        };
+        Self {
+            chunks: vec![Arc::new(Chunk {
+                fences: vec![first],
+                keys: 0,
+            })],
+            seed,
+        }
     }
 
     /// Reads all live keys once.
     pub fn build(view: &View<'_>, seed: u64) -> Result<Self, Error> {
         let mut index = Self::empty(seed);
-        let mut fences = vec![Fence { key: Bytes::new(), keys: 0 }];
+        let mut fences = vec![Fence {
+            key: Bytes::new(),
+            keys: 0,
+        }];
         let mut cursor = view.cursor(Family::Current, Bounds::default(), Scan::Bulk)?;
         while let Some(key) = cursor.key() {
             if index.is_fence(key) {
-                fences.push(Fence { key: Bytes::copy_from_slice(key), keys: 0 });
+                fences.push(Fence {
+                    key: Bytes::copy_from_slice(key),
+                    keys: 0,
+                });
             }
             if let Some(last) = fences.last_mut() {
                 last.keys += 1;
@@ -69,7 +84,10 @@ impl CountIndex {
         }
         let chunk = |fences: &[Fence]| {
             let keys = fences.iter().map(|fence| fence.keys).sum();
-            Arc::new(Chunk { fences: fences.to_vec(), keys })
+            Arc::new(Chunk {
+                fences: fences.to_vec(),
+                keys,
+            })
         };
         index.chunks = fences.chunks(CHUNK_FENCES / 2).map(chunk).collect();
         Ok(index)
@@ -112,9 +130,15 @@ impl CountIndex {
 
     /// The last fence at or before `key`: its chunk and its place there.
     fn find(&self, key: &[u8]) -> (usize, usize) {
-        let chunk = self.chunks.partition_point(|chunk| chunk.fences[0].key.as_ref() <= key) - 1;
+        let chunk = self
+            .chunks
+            .partition_point(|chunk| chunk.fences[0].key.as_ref() <= key)
+            - 1;
         let fences = &self.chunks[chunk].fences;
-        (chunk, fences.partition_point(|fence| fence.key.as_ref() <= key) - 1)
+        (
+            chunk,
+            fences.partition_point(|fence| fence.key.as_ref() <= key) - 1,
+        )
     }
 
     /// Follows a batch that was just written: `created` and `deleted` are the keys that exist now
@@ -158,10 +182,21 @@ impl CountIndex {
         let next = next_in_chunk.or_else(|| self.chunks.get(at + 1).map(|next| &next.fences[0]));
         let keys = walk(view, key, next.map(|next| next.key.as_ref()))?;
         let chunk = Arc::make_mut(&mut self.chunks[at]);
-        assert!(chunk.fences[fence].key != *key, "a key becomes a fence once");
+        assert!(
+            chunk.fences[fence].key != *key,
+            "a key becomes a fence once"
+        );
         let before = &mut chunk.fences[fence].keys;
-        *before = before.checked_sub(keys).ok_or(Error::Corrupt { what: "the count index" })?;
-        chunk.fences.insert(fence + 1, Fence { key: key.clone(), keys });
+        *before = before.checked_sub(keys).ok_or(Error::Corrupt {
+            what: "the count index",
+        })?;
+        chunk.fences.insert(
+            fence + 1,
+            Fence {
+                key: key.clone(),
+                keys,
+            },
+        );
         if chunk.fences.len() > CHUNK_FENCES {
             let fences = chunk.fences.split_off(CHUNK_FENCES / 2);
             let keys = fences.iter().map(|fence| fence.keys).sum();
@@ -175,7 +210,10 @@ impl CountIndex {
     fn remove_fence(&mut self, key: &[u8]) {
         let (at, fence) = self.find(key);
         let chunk = Arc::make_mut(&mut self.chunks[at]);
-        assert!(chunk.fences[fence].key == key, "a live fence is in the index");
+        assert!(
+            chunk.fences[fence].key == key,
+            "a live fence is in the index"
+        );
         let removed = chunk.fences.remove(fence);
         if fence > 0 {
             chunk.fences[fence - 1].keys += removed.keys;
@@ -197,10 +235,15 @@ impl CountIndex {
     #[cfg(test)]
     pub(crate) fn contents(&self) -> Vec<(Bytes, u64)> {
         let fences = self.chunks.iter().flat_map(|chunk| {
-            assert_eq!(chunk.keys, chunk.fences.iter().map(|fence| fence.keys).sum::<u64>());
+            assert_eq!(
+                chunk.keys,
+                chunk.fences.iter().map(|fence| fence.keys).sum::<u64>()
+            );
             chunk.fences.iter()
         });
-        fences.map(|fence| (fence.key.clone(), fence.keys)).collect()
+        fences
+            .map(|fence| (fence.key.clone(), fence.keys))
+            .collect()
     }
 }
 
@@ -209,7 +252,10 @@ fn walk(view: &View<'_>, start: &[u8], end: Option<&[u8]>) -> Result<u64, Error>
     if end.is_some_and(|end| end <= start) {
         return Ok(0);
     }
-    let bounds = Bounds { lower: start.to_vec(), upper: end.map(<[u8]>::to_vec) };
+    let bounds = Bounds {
+        lower: start.to_vec(),
+        upper: end.map(<[u8]>::to_vec),
+    };
     let mut cursor = view.cursor(Family::Current, bounds, Scan::Short)?;
     let mut keys = 0;
     while cursor.key().is_some() {
@@ -217,4 +263,88 @@ fn walk(view: &View<'_>, start: &[u8], end: Option<&[u8]>) -> Result<u64, Error>
         cursor.advance()?;
     }
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Engine, EngineOptions};
+    use std::collections::BTreeSet;
+
+    /// A generator good enough to mix keys, and the same every time.
+    struct Dice(u64);
+
+    impl Dice {
+        fn roll(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            xxhash_rust::xxh3::xxh3_64(&self.0.to_le_bytes())
+        }
+    }
+
+    fn key(n: u64) -> Bytes {
+        Bytes::from(format!("{n:x}"))
+    }
+
+    #[test]
+    fn a_hundred_thousand_keys_are_counted_as_a_scan_counts_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), &EngineOptions::small()).unwrap();
+        let view = engine.latest();
+        let mut index = CountIndex::empty(7);
+        let mut live = BTreeSet::new();
+        let mut dice = Dice(1);
+        // Mostly creations, then mostly deletions, then nearly everything goes.
+        for (round, deletes_in_ten) in (0..30).map(|n| (n, if n < 20 { 1 } else { 7 })) {
+            let mut batch = engine.batch();
+            let (mut created, mut deleted) = (BTreeSet::new(), BTreeSet::new());
+            for _ in 0..6000 {
+                let key = key(dice.roll() % 150_000);
+                if dice.roll() % 10 < deletes_in_ten {
+                    if live.contains(&key) && !created.contains(&key) {
+                        deleted.insert(key);
+                    }
+                } else if !live.contains(&key) {
+                    created.insert(key);
+                }
+            }
+            for key in &created {
+                batch.put(Family::Current, key, b"");
+                live.insert(key.clone());
+            }
+            for key in &deleted {
+                batch.delete(Family::Current, key);
+                live.remove(key);
+            }
+            engine.write(batch).unwrap();
+            let (created, deleted): (Vec<_>, Vec<_>) =
+                (created.into_iter().collect(), deleted.into_iter().collect());
+            let before = index.contents();
+            let older = index.clone();
+            index.update(&view, &created, &deleted).unwrap();
+            assert_eq!(older.contents(), before, "a published index never changes");
+            assert_eq!(index.total(), live.len() as u64, "round {round}");
+            for _ in 0..10 {
+                let (start, end) = (key(dice.roll()), key(dice.roll()));
+                let wanted = live
+                    .range(start.clone()..)
+                    .take_while(|key| **key < end)
+                    .count();
+                let counted = index.count(&view, &start, Some(&end)).unwrap();
+                assert_eq!(counted, wanted as u64, "round {round}: {start:?}..{end:?}");
+                let counted = index.count(&view, &start, None).unwrap();
+                assert_eq!(counted, live.range(start..).count() as u64);
+            }
+        }
+        assert!(live.len() > 10_000);
+        assert!(index.chunks.len() > 1);
+        let rebuilt = CountIndex::build(&view, 7).unwrap();
+        assert_eq!(index.contents(), rebuilt.contents());
+        let all: Vec<_> = live.into_iter().collect();
+        let mut batch = engine.batch();
+        all.iter()
+            .for_each(|key| batch.delete(Family::Current, key));
+        engine.write(batch).unwrap();
+        index.update(&view, &[], &all).unwrap();
+        assert_eq!(index.contents(), [(Bytes::new(), 0)]);
+    }
 }

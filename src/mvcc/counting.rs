@@ -35,7 +35,9 @@ impl Counting<'_> {
             return self.walk(range, at);
         }
         let latest = self.latest(range)?;
-        let At::Revision(revision) = at else { return Ok(latest) };
+        let At::Revision(revision) = at else {
+            return Ok(latest);
+        };
         let revisions_since = self.revision - revision;
         if revisions_since / EVENTS_PER_KEY_WALKED > latest {
             return self.walk(range, at);
@@ -50,7 +52,10 @@ impl Counting<'_> {
             RangeEnd::Unbounded => None,
         };
         let written = self.index.count(self.source.view, &range.start, end)?;
-        let pending = self.source.overlay.map_or(0, |overlay| overlay.keys_added(range));
+        let pending = self
+            .source
+            .overlay
+            .map_or(0, |overlay| overlay.keys_added(range));
         Ok(signed(written) + pending)
     }
 
@@ -59,7 +64,10 @@ impl Counting<'_> {
         let mut added = 0;
         let lower = keys::event(revision.saturating_add(1), 0).to_vec();
         let bounds = Bounds { lower, upper: None };
-        let mut events = self.source.view.cursor(Family::Events, bounds, Scan::List)?;
+        let mut events = self
+            .source
+            .view
+            .cursor(Family::Events, bounds, Scan::List)?;
         while let Some((_, row)) = events.row() {
             let (event, _) = read_event(row)?;
             if range.contains(event.key) {
@@ -67,7 +75,10 @@ impl Counting<'_> {
             }
             events.advance()?;
         }
-        let pending = self.source.overlay.map_or(&[][..], |overlay| overlay.events());
+        let pending = self
+            .source
+            .overlay
+            .map_or(&[][..], |overlay| overlay.events());
         for pending in pending.iter().filter(|pending| pending.main > revision) {
             if range.contains(&pending.event.key) {
                 added += pending.event.keys_added();

@@ -58,7 +58,9 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
     let mut history = rows.cursor(Family::History, Bounds::default(), Scan::Bulk)?;
     let mut key = Vec::new();
     while let Some((encoded, value)) = history.row() {
-        let corrupt = Error::Corrupt { what: "history: a key" };
+        let corrupt = Error::Corrupt {
+            what: "history: a key",
+        };
         let Some((_, modified)) = keys::split_history(encoded, &mut key) else {
             return Err(corrupt);
         };
@@ -72,8 +74,13 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
                     super::row::Stored::InEvent => Value::InEvent,
                     super::row::Stored::Inline(value) => Value::Here(value),
                 };
-                let found = Found { key: &key, meta, value };
-                view.source().with_value(&found, |value| emit(b'h', &[encoded, &fixed, value]))?;
+                let found = Found {
+                    key: &key,
+                    meta,
+                    value,
+                };
+                view.source()
+                    .with_value(&found, |value| emit(b'h', &[encoded, &fixed, value]))?;
             } else {
                 emit(b'h', &[encoded, &fixed]);
             }

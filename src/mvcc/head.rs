@@ -62,7 +62,10 @@ impl Head {
     /// Notes a compaction to `revision`, which is legal, and what may be dropped for it.
     pub fn compact(&mut self, revision: Revision) {
         assert!(revision > self.compacted, "a compaction moves forward");
-        assert!(revision <= self.revision, "a compaction is not of the future");
+        assert!(
+            revision <= self.revision,
+            "a compaction is not of the future"
+        );
         self.compacted = revision;
         if let Some((compacted, applied_at)) = self.lagging
             && revision >= applied_at
@@ -113,7 +116,11 @@ impl Head {
 
     pub fn decode(row: &[u8]) -> Result<Self, Error> {
         if row.first().is_some_and(|&version| version > HEAD_VERSION) {
-            return Err(Error::NewerFormat { what: "head", found: row[0], supported: HEAD_VERSION });
+            return Err(Error::NewerFormat {
+                what: "head",
+                found: row[0],
+                supported: HEAD_VERSION,
+            });
         }
         Self::read(row).map_err(|_| Error::Corrupt { what: "meta/head" })
     }
@@ -125,7 +132,10 @@ impl Head {
         }
         let applied = match input.u8()? {
             0 => None,
-            1 => Some(Position { term: input.u64()?, index: input.u64()? }),
+            1 => Some(Position {
+                term: input.u64()?,
+                index: input.u64()?,
+            }),
             _ => return Err(Malformed),
         };
         let (revision, compacted, events_floor) = (input.i64()?, input.i64()?, input.i64()?);
@@ -147,7 +157,11 @@ impl Head {
         let sane = head.revision >= 1
             && head.compacted <= head.revision
             && head.compacted_event_bytes <= head.event_bytes;
-        if sane && input.is_empty() { Ok(head) } else { Err(Malformed) }
+        if sane && input.is_empty() {
+            Ok(head)
+        } else {
+            Err(Malformed)
+        }
     }
 }
 
@@ -157,9 +171,15 @@ mod tests {
 
     #[test]
     fn the_row_comes_back() {
-        let mut head = Head { revision: 2000, ..Head::default() };
+        let mut head = Head {
+            revision: 2000,
+            ..Head::default()
+        };
         assert_eq!(Head::decode(&head.encode()).unwrap(), head);
-        head.applied = Some(Position { term: 3, index: u64::MAX });
+        head.applied = Some(Position {
+            term: 3,
+            index: u64::MAX,
+        });
         head.compact(7);
         head.live_bytes = 5;
         head.event_bytes = 9;
@@ -176,14 +196,20 @@ mod tests {
 
     #[test]
     fn events_go_when_no_pointer_can_be_read() {
-        let mut head = Head { revision: 1500, ..Head::default() };
+        let mut head = Head {
+            revision: 1500,
+            ..Head::default()
+        };
         head.compact(1000);
         assert_eq!((head.events_floor, head.lagging), (0, Some((1000, 1500))));
         head.revision = 3000;
         head.compact(1400);
         assert_eq!((head.events_floor, head.lagging), (0, Some((1000, 1500))));
         head.compact(1600);
-        assert_eq!((head.events_floor, head.lagging), (1000, Some((1600, 3000))));
+        assert_eq!(
+            (head.events_floor, head.lagging),
+            (1000, Some((1600, 3000)))
+        );
         head.compact(3000);
         assert_eq!((head.events_floor, head.lagging), (3000, None));
     }

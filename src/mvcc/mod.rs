@@ -64,9 +64,16 @@ pub enum Error {
         "the state on disk was written by a newer version: {what} has format {found}, this one \
          reads up to {supported}"
     )]
-    NewerFormat { what: &'static str, found: u8, supported: u8 },
+    NewerFormat {
+        what: &'static str,
+        found: u8,
+        supported: u8,
+    },
     #[error("entry {next} was to be applied after {applied}")]
-    OutOfOrder { applied: crate::types::Position, next: crate::types::Position },
+    OutOfOrder {
+        applied: crate::types::Position,
+        next: crate::types::Position,
+    },
 }
 
 impl Error {

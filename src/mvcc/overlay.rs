@@ -50,8 +50,14 @@ pub struct PendingEvent {
 pub struct Overlay {
     keys: BTreeMap<Bytes, Touched>,
     events: Vec<PendingEvent>,
-    /// What the keys were at the savepoint, newest change last.
-    undo: Option<(usize, Vec<(Bytes, Option<Touched>)>)>,
+    savepoint: Option<Savepoint>,
+}
+
+struct Savepoint {
+    /// How many there were.
+    events: usize,
+    /// What each key was before each change since, oldest first.
+    undo: Vec<(Bytes, Option<Touched>)>,
 }
 
 impl Overlay {
@@ -99,11 +105,16 @@ impl Overlay {
         now: Option<Live>,
     ) {
         let key = event.event.key.clone();
-        if let Some((_, undo)) = &mut self.undo {
-            undo.push((key.clone(), self.keys.get(&key).cloned()));
+        if let Some(savepoint) = &mut self.savepoint {
+            savepoint
+                .undo
+                .push((key.clone(), self.keys.get(&key).cloned()));
         }
-        let touched =
-            self.keys.entry(key).or_insert(Touched { was_live, now: None, ended: Vec::new() });
+        let touched = self.keys.entry(key).or_insert(Touched {
+            was_live,
+            now: None,
+            ended: Vec::new(),
+        });
         touched.ended.extend(ended);
         touched.now = now;
         self.events.push(event);
@@ -111,16 +122,21 @@ impl Overlay {
 
     /// From here on changes can be taken back.
     pub fn set_savepoint(&mut self) {
-        self.undo = Some((self.events.len(), Vec::new()));
+        self.savepoint = Some(Savepoint {
+            events: self.events.len(),
+            undo: Vec::new(),
+        });
     }
 
     pub fn release_savepoint(&mut self) {
-        self.undo = None;
+        self.savepoint = None;
     }
 
     /// Takes back what changed since the savepoint.
     pub fn roll_back(&mut self) {
-        let Some((events, undo)) = self.undo.take() else { return };
+        let Some(Savepoint { events, undo }) = self.savepoint.take() else {
+            return;
+        };
         self.events.truncate(events);
         for (key, before) in undo.into_iter().rev() {
             match before {

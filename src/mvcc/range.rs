@@ -14,9 +14,7 @@ use super::row::Meta;
 use super::state_cursor::{At, StateCursor};
 use super::{Error, Head, Refusal};
 use crate::storage::Scan;
-use crate::types::{
-    KeyValue, RangeEnd, RangeQuery, RangeResult, Revision, SortOrder, SortTarget,
-};
+use crate::types::{KeyValue, RangeEnd, RangeQuery, RangeResult, Revision, SortOrder, SortTarget};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Whether `revision` (zero or less: the latest) can be read where `head` is the newest.
@@ -47,7 +45,11 @@ impl Arena {
     fn copy(&mut self, key: &[u8], value: &[u8]) -> (Bytes, Bytes) {
         let need = key.len() + value.len();
         if self.space.capacity() < need {
-            let size = if self.many && need < ARENA_BYTES / 4 { ARENA_BYTES } else { need };
+            let size = if self.many && need < ARENA_BYTES / 4 {
+                ARENA_BYTES
+            } else {
+                need
+            };
             self.space = BytesMut::with_capacity(size);
             self.many = true;
         }
@@ -70,8 +72,14 @@ impl Filters {
         let or_max = |max: Revision| if max == 0 { Revision::MAX } else { max };
         let or_min = |min: Revision| if min == 0 { Revision::MIN } else { min };
         Self {
-            modified: (or_min(query.min_mod_revision), or_max(query.max_mod_revision)),
-            create: (or_min(query.min_create_revision), or_max(query.max_create_revision)),
+            modified: (
+                or_min(query.min_mod_revision),
+                or_max(query.max_mod_revision),
+            ),
+            create: (
+                or_min(query.min_create_revision),
+                or_max(query.max_create_revision),
+            ),
         }
     }
 
@@ -93,7 +101,11 @@ pub fn range(counting: &Counting<'_>, query: &RangeQuery) -> Result<RangeResult,
     };
     if query.count_only {
         let count = counting.count(&query.range, at)?;
-        return Ok(RangeResult { kvs: Vec::new(), more: false, count });
+        return Ok(RangeResult {
+            kvs: Vec::new(),
+            more: false,
+            count,
+        });
     }
     let filters = Filters::new(query);
     if at == At::Latest && matches!(query.range.end, RangeEnd::Single) {
@@ -107,9 +119,17 @@ pub fn range(counting: &Counting<'_>, query: &RangeQuery) -> Result<RangeResult,
         // The quirk: cut by key first, but only if no filter is on.
         SortOrder::None => !by_key && !filters.is_off(),
     };
-    let wanted = if limit == 0 || needs_all { usize::MAX } else { limit.saturating_add(1) };
+    let wanted = if limit == 0 || needs_all {
+        usize::MAX
+    } else {
+        limit.saturating_add(1)
+    };
 
-    let scan = if matches!(query.range.end, RangeEnd::Single) { Scan::Short } else { Scan::List };
+    let scan = if matches!(query.range.end, RangeEnd::Single) {
+        Scan::Short
+    } else {
+        Scan::List
+    };
     let mut cursor = StateCursor::new(counting.source, &query.range, at, scan)?;
     let with_value = !query.keys_only || query.sort_target == SortTarget::Value;
     let mut arena = Arena::default();
@@ -126,13 +146,19 @@ pub fn range(counting: &Counting<'_>, query: &RangeQuery) -> Result<RangeResult,
             continue;
         }
         let (key, value) = match with_value {
-            true => counting.source.with_value(&found, |value| arena.copy(found.key, value))?,
+            true => counting
+                .source
+                .with_value(&found, |value| arena.copy(found.key, value))?,
             false => arena.copy(found.key, &[]),
         };
         kvs.push(found.meta.key_value(key, value));
     }
     drop(cursor);
-    let count = if saw_all { seen } else { counting.count(&query.range, at)? };
+    let count = if saw_all {
+        seen
+    } else {
+        counting.count(&query.range, at)?
+    };
 
     sort(&mut kvs, query.sort_order, query.sort_target);
     let more = limit > 0 && kvs.len() > limit;
@@ -156,8 +182,16 @@ fn single(
     };
     let key = query.range.start.clone();
     let value = if query.keys_only { Bytes::new() } else { value };
-    let kvs = if filters.pass(&meta) { vec![meta.key_value(key, value)] } else { Vec::new() };
-    Ok(RangeResult { kvs, more: false, count: 1 })
+    let kvs = if filters.pass(&meta) {
+        vec![meta.key_value(key, value)]
+    } else {
+        Vec::new()
+    };
+    Ok(RangeResult {
+        kvs,
+        more: false,
+        count: 1,
+    })
 }
 
 /// Stable; ties stay in key order whichever way the rest goes.
@@ -173,6 +207,10 @@ fn sort(kvs: &mut [KeyValue], order: SortOrder, target: SortTarget) {
             SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
             SortTarget::Value => a.value.cmp(&b.value),
         };
-        if order == SortOrder::Descend { ascending.reverse() } else { ascending }
+        if order == SortOrder::Descend {
+            ascending.reverse()
+        } else {
+            ascending
+        }
     });
 }

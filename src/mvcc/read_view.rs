@@ -54,7 +54,10 @@ impl<'a> ReadView<'a> {
     }
 
     pub fn source(&self) -> Source<'_> {
-        Source { view: &self.view, overlay: None }
+        Source {
+            view: &self.view,
+            overlay: None,
+        }
     }
 
     fn counting(&self) -> Counting<'_> {

@@ -127,7 +127,12 @@ pub struct Event<B> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<B> {
-    Put { create: Revision, version: i64, lease: LeaseId, value: B },
+    Put {
+        create: Revision,
+        version: i64,
+        lease: LeaseId,
+        value: B,
+    },
     Delete,
 }
 
@@ -152,7 +157,13 @@ pub fn put_event<B: AsRef<[u8]>>(out: &mut Vec<u8>, event: &Event<B>, total: u64
     put_u64(out, total);
     put_i64(out, event.previous);
     put_bytes(out, event.key.as_ref());
-    if let Change::Put { create, version, lease, value } = &event.change {
+    if let Change::Put {
+        create,
+        version,
+        lease,
+        value,
+    } = &event.change
+    {
         put_i64(out, *create);
         put_i64(out, *version);
         put_i64(out, *lease);
@@ -177,7 +188,14 @@ pub fn read_event(row: &[u8]) -> Result<(Event<&[u8]>, u64), Error> {
             },
             _ => return Err(Malformed),
         };
-        Ok((Event { key, change, previous }, total))
+        Ok((
+            Event {
+                key,
+                change,
+                previous,
+            },
+            total,
+        ))
     };
     read().map_err(corrupt("events"))
 }

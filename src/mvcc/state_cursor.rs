@@ -52,9 +52,14 @@ impl Source<'_> {
     /// A key at the latest revision.
     pub fn get(&self, key: &[u8]) -> Result<Option<(Meta, Bytes)>, Error> {
         if let Some(touched) = self.overlay.and_then(|overlay| overlay.get(key)) {
-            return Ok(touched.now.as_ref().map(|live| (live.meta, live.value.clone())));
+            return Ok(touched
+                .now
+                .as_ref()
+                .map(|live| (live.meta, live.value.clone())));
         }
-        let Some(row) = self.view.get(Family::Current, key)? else { return Ok(None) };
+        let Some(row) = self.view.get(Family::Current, key)? else {
+            return Ok(None);
+        };
         let (meta, value) = read_current(&row)?;
         Ok(Some((meta, Bytes::copy_from_slice(value))))
     }
@@ -70,7 +75,9 @@ impl Source<'_> {
             Value::Shared(value) => Ok(use_value(value)),
             Value::InEvent => {
                 let key = keys::event(found.meta.modified, found.meta.sub);
-                let lost = || Error::Corrupt { what: "events: a value that history points at" };
+                let lost = || Error::Corrupt {
+                    what: "events: a value that history points at",
+                };
                 let row = self.view.get(Family::Events, &key)?.ok_or_else(lost)?;
                 let (event, _) = read_event(&row)?;
                 let super::row::Change::Put { value, .. } = event.change else {
@@ -128,7 +135,13 @@ impl<'a> HistoryCursor<'a> {
         };
         let bounds = Bounds { lower, upper };
         let rows = view.cursor(Family::History, bounds, Scan::Short)?;
-        let mut cursor = Self { rows, revision, key: Vec::new(), modified: 0, live: false };
+        let mut cursor = Self {
+            rows,
+            revision,
+            key: Vec::new(),
+            modified: 0,
+            live: false,
+        };
         cursor.settle()?;
         Ok(cursor)
     }
@@ -158,7 +171,9 @@ impl<'a> HistoryCursor<'a> {
     fn settle(&mut self) -> Result<(), Error> {
         self.live = false;
         while let Some((encoded, row)) = self.rows.row() {
-            let corrupt = Error::Corrupt { what: "history: a key" };
+            let corrupt = Error::Corrupt {
+                what: "history: a key",
+            };
             let Some((prefix, modified)) = keys::split_history(encoded, &mut self.key) else {
                 return Err(corrupt);
             };
@@ -184,8 +199,12 @@ impl<'a> HistoryCursor<'a> {
     }
 
     fn version(&self) -> Result<(Meta, Value<'_>), Error> {
-        let lost = Error::Corrupt { what: "a cursor lost its row" };
-        let Some((_, row)) = self.rows.row() else { return Err(lost) };
+        let lost = Error::Corrupt {
+            what: "a cursor lost its row",
+        };
+        let Some((_, row)) = self.rows.row() else {
+            return Err(lost);
+        };
         let (_, meta, stored) = read_history(self.modified, row)?;
         Ok(match stored {
             Stored::InEvent => (meta, Value::InEvent),
@@ -236,7 +255,10 @@ impl<'a> StateCursor<'a> {
             RangeEnd::Before(end) => Some(end.to_vec()),
             RangeEnd::Unbounded => None,
         };
-        let bounds = Bounds { lower: range.start.to_vec(), upper };
+        let bounds = Bounds {
+            lower: range.start.to_vec(),
+            upper,
+        };
         let current = match empty {
             true => None,
             false => Some(source.view.cursor(Family::Current, bounds, scan)?),
@@ -247,9 +269,17 @@ impl<'a> StateCursor<'a> {
             }
             At::Revision(_) | At::Latest => None,
         };
-        let touched = source.overlay.filter(|overlay| !empty && !overlay.is_empty());
+        let touched = source
+            .overlay
+            .filter(|overlay| !empty && !overlay.is_empty());
         let touched = touched.map(|overlay| overlay.range(range).peekable());
-        Ok(Self { at, current, history, touched, spent: Spent::default() })
+        Ok(Self {
+            at,
+            current,
+            history,
+            touched,
+            spent: Spent::default(),
+        })
     }
 
     /// The next live key.
@@ -269,13 +299,19 @@ impl<'a> StateCursor<'a> {
     /// Moves the sources off the key that was looked at last.
     fn leave(&mut self) -> Result<(), Error> {
         let spent = std::mem::take(&mut self.spent);
-        if spent.current && let Some(current) = &mut self.current {
+        if spent.current
+            && let Some(current) = &mut self.current
+        {
             current.advance()?;
         }
-        if spent.history && let Some(history) = &mut self.history {
+        if spent.history
+            && let Some(history) = &mut self.history
+        {
             history.advance()?;
         }
-        if spent.touched && let Some(touched) = &mut self.touched {
+        if spent.touched
+            && let Some(touched) = &mut self.touched
+        {
             touched.next();
         }
         Ok(())
@@ -289,7 +325,9 @@ impl<'a> StateCursor<'a> {
         let touched = self.touched.as_mut().and_then(|keys| keys.peek().copied());
         let touched_key = touched.map(|(key, _)| key.as_ref());
         let keys = [current.map(|(key, _)| key), history, touched_key];
-        let Some(lowest) = keys.into_iter().flatten().min() else { return Ok(None) };
+        let Some(lowest) = keys.into_iter().flatten().min() else {
+            return Ok(None);
+        };
         let stands = |key: Option<&[u8]>| key == Some(lowest);
         self.spent = Spent {
             current: stands(current.map(|(key, _)| key)),
@@ -318,11 +356,15 @@ impl<'a> StateCursor<'a> {
     }
 
     fn found(&mut self, winner: &Winner) -> Result<Found<'_>, Error> {
-        let lost = Error::Corrupt { what: "a cursor lost its row" };
+        let lost = Error::Corrupt {
+            what: "a cursor lost its row",
+        };
         match winner {
             Winner::Touched => {
                 let peeked = self.touched.as_mut().and_then(|keys| keys.peek().copied());
-                let Some((key, touched)) = peeked else { return Err(lost) };
+                let Some((key, touched)) = peeked else {
+                    return Err(lost);
+                };
                 let Some(Some((meta, value))) = touched_at(touched, self.at) else {
                     return Err(lost);
                 };
@@ -330,14 +372,26 @@ impl<'a> StateCursor<'a> {
             }
             Winner::Current => {
                 let row = self.current.as_ref().and_then(Cursor::row);
-                let Some((key, row)) = row else { return Err(lost) };
+                let Some((key, row)) = row else {
+                    return Err(lost);
+                };
                 let (meta, value) = read_current(row)?;
-                Ok(Found { key, meta, value: Value::Here(value) })
+                Ok(Found {
+                    key,
+                    meta,
+                    value: Value::Here(value),
+                })
             }
             Winner::History => {
-                let Some(history) = &self.history else { return Err(lost) };
+                let Some(history) = &self.history else {
+                    return Err(lost);
+                };
                 let (meta, value) = history.version()?;
-                Ok(Found { key: &history.key, meta, value })
+                Ok(Found {
+                    key: &history.key,
+                    meta,
+                    value,
+                })
             }
         }
     }

@@ -25,7 +25,11 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { engine: EngineOptions::default(), metadata_cache_bytes: 48 << 20, hash_seed: 0 }
+        Self {
+            engine: EngineOptions::default(),
+            metadata_cache_bytes: 48 << 20,
+            hash_seed: 0,
+        }
     }
 }
 
@@ -169,7 +173,10 @@ impl Store {
     pub fn read_label(dir: &Path) -> Result<Label, Error> {
         let engine = Engine::open_read_only(dir, &EngineOptions::small())?;
         let view = engine.latest();
-        Ok(Label { applied: read_head(&view)?.applied, membership: read_membership(&view)? })
+        Ok(Label {
+            applied: read_head(&view)?.applied,
+            membership: read_membership(&view)?,
+        })
     }
 
     /// A hash of the logical state and the position that it is of: equal on all members that
@@ -223,12 +230,19 @@ pub(super) fn membership_row((position, bytes): &Membership) -> Vec<u8> {
 }
 
 pub(super) fn read_membership(view: &View<'_>) -> Result<Option<Membership>, Error> {
-    let Some(row) = view.get(Family::Meta, keys::MEMBERSHIP)? else { return Ok(None) };
+    let Some(row) = view.get(Family::Meta, keys::MEMBERSHIP)? else {
+        return Ok(None);
+    };
     let mut input = Input::new(&row);
     let mut position = || -> Result<_, Malformed> {
-        Ok(Position { term: input.u64()?, index: input.u64()? })
+        Ok(Position {
+            term: input.u64()?,
+            index: input.u64()?,
+        })
     };
-    let position = position().map_err(|_| Error::Corrupt { what: "meta/membership" })?;
+    let position = position().map_err(|_| Error::Corrupt {
+        what: "meta/membership",
+    })?;
     Ok(Some((position, Bytes::copy_from_slice(input.rest()))))
 }
 
@@ -242,13 +256,23 @@ pub(super) fn member_row(member: &MemberAttributes) -> Vec<u8> {
 }
 
 pub(super) fn read_members(view: &View<'_>) -> Result<Vec<MemberAttributes>, Error> {
-    let corrupt = || Error::Corrupt { what: "meta/member" };
-    let bounds = Bounds { lower: keys::MEMBER_PREFIX.to_vec(), upper: None };
+    let corrupt = || Error::Corrupt {
+        what: "meta/member",
+    };
+    let bounds = Bounds {
+        lower: keys::MEMBER_PREFIX.to_vec(),
+        upper: None,
+    };
     let mut rows = view.cursor(Family::Meta, bounds, Scan::Short)?;
     let mut members = Vec::new();
     while let Some((key, row)) = rows.row() {
-        let Some(node) = key.strip_prefix(keys::MEMBER_PREFIX) else { break };
-        let node = node.try_into().map(u64::from_be_bytes).map_err(|_| corrupt())?;
+        let Some(node) = key.strip_prefix(keys::MEMBER_PREFIX) else {
+            break;
+        };
+        let node = node
+            .try_into()
+            .map(u64::from_be_bytes)
+            .map_err(|_| corrupt())?;
         let mut input = Input::new(row);
         let mut text = || -> Result<String, Error> {
             let bytes = input.bytes().map_err(|_| corrupt())?;
@@ -260,7 +284,11 @@ pub(super) fn read_members(view: &View<'_>) -> Result<Vec<MemberAttributes>, Err
             let bytes = input.bytes().map_err(|_| corrupt())?;
             client_urls.push(String::from_utf8(bytes.to_vec()).map_err(|_| corrupt())?);
         }
-        members.push(MemberAttributes { node, name, client_urls });
+        members.push(MemberAttributes {
+            node,
+            name,
+            client_urls,
+        });
         rows.advance()?;
     }
     Ok(members)

@@ -38,9 +38,21 @@ pub(super) struct Changes {
 
 /// What the metadata cache may keep of a live version.
 pub(super) fn known(live: &Live) -> Option<Known> {
-    let Meta { create, modified, sub, version, lease } = live.meta;
+    let Meta {
+        create,
+        modified,
+        sub,
+        version,
+        lease,
+    } = live.meta;
     let value_bytes = u32::try_from(live.value.len()).ok()?;
-    (lease == 0).then_some(Known { create, modified, sub, version, value_bytes })
+    (lease == 0).then_some(Known {
+        create,
+        modified,
+        sub,
+        version,
+        value_bytes,
+    })
 }
 
 /// A version about to be superseded.
@@ -76,7 +88,14 @@ impl<'w> WriteTxn<'w> {
             membership: None,
             members: Vec::new(),
         };
-        Self { writer, changes, sub: 0, entry_bytes: 0, batch_bytes: 0, saved: None }
+        Self {
+            writer,
+            changes,
+            sub: 0,
+            entry_bytes: 0,
+            batch_bytes: 0,
+            saved: None,
+        }
     }
 
     /// Begins the log entry at `position`.
@@ -84,7 +103,10 @@ impl<'w> WriteTxn<'w> {
         if let Some(applied) = self.changes.head.applied
             && (position.index <= applied.index || position.term < applied.term)
         {
-            return Err(Error::OutOfOrder { applied, next: position });
+            return Err(Error::OutOfOrder {
+                applied,
+                next: position,
+            });
         }
         self.changes.head.applied = Some(position);
         self.entry_bytes = 0;
@@ -96,7 +118,9 @@ impl<'w> WriteTxn<'w> {
     }
 
     pub fn publish_member(&mut self, member: MemberAttributes) {
-        self.changes.members.retain(|other| other.node != member.node);
+        self.changes
+            .members
+            .retain(|other| other.node != member.node);
         self.changes.members.push(member);
     }
 
@@ -135,7 +159,11 @@ impl<'w> WriteTxn<'w> {
 
     /// Call at the start of a command that may have to be taken back.
     pub fn set_savepoint(&mut self) {
-        self.saved = Some((self.changes.head.clone(), self.entry_bytes, self.batch_bytes));
+        self.saved = Some((
+            self.changes.head.clone(),
+            self.entry_bytes,
+            self.batch_bytes,
+        ));
         self.changes.overlay.set_savepoint();
     }
 
@@ -153,8 +181,15 @@ impl<'w> WriteTxn<'w> {
     /// Reads, with the command's own changes.
     fn read<T>(&self, read: impl FnOnce(&Counting<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let view = self.view();
-        let source = Source { view: &view, overlay: Some(&self.changes.overlay) };
-        read(&Counting { source, index: &self.writer.index, revision: self.revision() })
+        let source = Source {
+            view: &view,
+            overlay: Some(&self.changes.overlay),
+        };
+        read(&Counting {
+            source,
+            index: &self.writer.index,
+            revision: self.revision(),
+        })
     }
 
     fn view(&self) -> View<'_> {
@@ -194,12 +229,27 @@ impl<'w> WriteTxn<'w> {
     ) -> Result<Option<KeyValue>, Error> {
         let old = self.old(&key, wanted)?;
         let main = self.main();
-        let (create, version) =
-            old.as_ref().map_or((main, 1), |old| (old.meta.create, old.meta.version + 1));
-        let meta = Meta { create, modified: main, sub: self.sub, version, lease };
-        let change = Change::Put { create, version, lease, value: value.clone() };
+        let (create, version) = old
+            .as_ref()
+            .map_or((main, 1), |old| (old.meta.create, old.meta.version + 1));
+        let meta = Meta {
+            create,
+            modified: main,
+            sub: self.sub,
+            version,
+            lease,
+        };
+        let change = Change::Put {
+            create,
+            version,
+            lease,
+            value: value.clone(),
+        };
         let previous = match (&old, wanted) {
-            (Some(old), true) => old.value.clone().map(|it| old.meta.key_value(key.clone(), it)),
+            (Some(old), true) => old
+                .value
+                .clone()
+                .map(|it| old.meta.key_value(key.clone(), it)),
             (Some(_) | None, _) => None,
         };
         self.change(key, old, change, Some(Live { meta, value }));
@@ -215,7 +265,9 @@ impl<'w> WriteTxn<'w> {
         let doomed = match &range.end {
             RangeEnd::Single => {
                 let old = self.old(&range.start, wanted)?;
-                old.map(|old| (range.start.clone(), old)).into_iter().collect()
+                old.map(|old| (range.start.clone(), old))
+                    .into_iter()
+                    .collect()
             }
             RangeEnd::Before(_) | RangeEnd::Unbounded => match self.doomed(range, wanted)? {
                 Ok(doomed) => doomed,
@@ -243,23 +295,42 @@ impl<'w> WriteTxn<'w> {
         let mut bytes = self.entry_bytes;
         let mut doomed = Vec::new();
         let view = self.view();
-        let source = Source { view: &view, overlay: Some(&self.changes.overlay) };
+        let source = Source {
+            view: &view,
+            overlay: Some(&self.changes.overlay),
+        };
         let mut cursor = StateCursor::new(source, range, At::Latest, Scan::List)?;
         while let Some(found) = cursor.next_live()? {
             let (value, value_bytes, pending) = match found.value {
                 Value::Shared(value) => (Some(value.clone()), len(value), true),
                 Value::Here(value) => {
                     let keep = wanted || found.meta.modified <= compacted;
-                    (keep.then(|| Bytes::copy_from_slice(value)), len(value), false)
+                    (
+                        keep.then(|| Bytes::copy_from_slice(value)),
+                        len(value),
+                        false,
+                    )
                 }
-                Value::InEvent => return Err(Error::Corrupt { what: "current: a pointer" }),
+                Value::InEvent => {
+                    return Err(Error::Corrupt {
+                        what: "current: a pointer",
+                    });
+                }
             };
             bytes += 3 * len(found.key) + value_bytes + KEY_BYTES;
             if bytes > ENTRY_BYTES_MAX {
                 return Ok(Err(Refusal::TooLarge));
             }
             let key = Bytes::copy_from_slice(found.key);
-            doomed.push((key, Old { meta: found.meta, value_bytes, value, pending }));
+            doomed.push((
+                key,
+                Old {
+                    meta: found.meta,
+                    value_bytes,
+                    value,
+                    pending,
+                },
+            ));
         }
         Ok(Ok(doomed))
     }
@@ -279,13 +350,18 @@ impl<'w> WriteTxn<'w> {
 
     /// Bytes of all events below `revision`: the first event from there on knows.
     fn event_bytes_before(&self, revision: Revision) -> Result<u64, Error> {
-        let bounds = Bounds { lower: keys::event(revision, 0).to_vec(), upper: None };
+        let bounds = Bounds {
+            lower: keys::event(revision, 0).to_vec(),
+            upper: None,
+        };
         let view = self.view();
         let cursor = view.cursor(Family::Events, bounds, Scan::Short)?;
         if let Some((_, row)) = cursor.row() {
             let (event, total) = read_event(row)?;
             let own = event_bytes(event.key, change_bytes(&event.change));
-            return total.checked_sub(own).ok_or(Error::Corrupt { what: "events: their total" });
+            return total.checked_sub(own).ok_or(Error::Corrupt {
+                what: "events: their total",
+            });
         }
         let mut pending = self.changes.overlay.events().iter();
         Ok(match pending.find(|pending| pending.main >= revision) {
@@ -314,14 +390,26 @@ impl<'w> WriteTxn<'w> {
             let meta = known.meta();
             if !needs_value(&meta) {
                 let value_bytes = u64::from(known.value_bytes);
-                return Ok(Some(Old { meta, value_bytes, value: None, pending: false }));
+                return Ok(Some(Old {
+                    meta,
+                    value_bytes,
+                    value: None,
+                    pending: false,
+                }));
             }
         }
         let view = self.view();
-        let Some(row) = view.get(Family::Current, key)? else { return Ok(None) };
+        let Some(row) = view.get(Family::Current, key)? else {
+            return Ok(None);
+        };
         let (meta, value) = read_current(&row)?;
         let copy = needs_value(&meta).then(|| Bytes::copy_from_slice(value));
-        Ok(Some(Old { meta, value_bytes: len(value), value: copy, pending: false }))
+        Ok(Some(Old {
+            meta,
+            value_bytes: len(value),
+            value: copy,
+            pending: false,
+        }))
     }
 
     /// Records one change of the command.
@@ -351,8 +439,17 @@ impl<'w> WriteTxn<'w> {
             },
             value: old.value.filter(|_| old.pending),
         });
-        let event = Event { key, change, previous };
-        let pending = PendingEvent { main, sub: self.sub, event, total: head.event_bytes };
+        let event = Event {
+            key,
+            change,
+            previous,
+        };
+        let pending = PendingEvent {
+            main,
+            sub: self.sub,
+            event,
+            total: head.event_bytes,
+        };
         self.changes.overlay.change(pending, was_live, ended, now);
         self.sub += 1;
     }

@@ -33,7 +33,10 @@ impl Writer {
         let members: Arc<[_]> = read_members(&view)?.into();
         let index = CountIndex::build(&view, options.hash_seed)?;
         drop(view);
-        let floor = Arc::new(Floor { events: head.events_floor, compacted: head.compacted });
+        let floor = Arc::new(Floor {
+            events: head.events_floor,
+            compacted: head.compacted,
+        });
         let published = Published {
             sequence: engine.sequence(),
             head: head.clone(),
@@ -43,7 +46,15 @@ impl Writer {
         };
         let cache = MetadataCache::new(options.metadata_cache_bytes, options.hash_seed);
         let store = Arc::new(Store::new(engine, published));
-        Ok(Self { store, cache, head, index, floor, membership, members })
+        Ok(Self {
+            store,
+            cache,
+            head,
+            index,
+            floor,
+            membership,
+            members,
+        })
     }
 
     pub fn store(&self) -> &Arc<Store> {
@@ -95,7 +106,8 @@ impl Writer {
         }
         let store = Arc::clone(&self.store);
         store.write_and_publish(batch, |sequence| {
-            self.index.update(&store.engine.latest(), &created, &deleted)?;
+            self.index
+                .update(&store.engine.latest(), &created, &deleted)?;
             Ok(Published {
                 sequence,
                 head: self.head.clone(),
@@ -137,13 +149,21 @@ impl super::write_txn::Changes {
                     Stored::Inline(value) => Stored::Inline(value.as_ref()),
                 };
                 put_history(&mut row, ended.ended, &ended.meta, &stored);
-                batch.put(Family::History, &keys::history(key, ended.meta.modified), &row);
+                batch.put(
+                    Family::History,
+                    &keys::history(key, ended.meta.modified),
+                    &row,
+                );
             }
         }
         for pending in self.overlay.events() {
             row.clear();
             put_event(&mut row, &pending.event, pending.total);
-            batch.put(Family::Events, &keys::event(pending.main, pending.sub), &row);
+            batch.put(
+                Family::Events,
+                &keys::event(pending.main, pending.sub),
+                &row,
+            );
         }
         batch.put(Family::Meta, keys::HEAD, &self.head.encode());
         if let Some(membership) = &self.membership {

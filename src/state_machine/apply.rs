@@ -40,7 +40,9 @@ impl StateMachine {
     /// Opens or creates the state in `dir`. A directory of a newer format is an error
     /// ([`Error::is_newer_format`]) and left as it was.
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, Error> {
-        Ok(Self { writer: Writer::open(dir, options)? })
+        Ok(Self {
+            writer: Writer::open(dir, options)?,
+        })
     }
 
     pub fn store(&self) -> Arc<Store> {
@@ -94,13 +96,11 @@ fn apply_entry(txn: &mut WriteTxn<'_>, entry: &Entry) -> Result<Vec<Reply>, Erro
 
 fn apply_command(txn: &mut WriteTxn<'_>, command: Command) -> Result<Reply, mvcc::Error> {
     let result = match command {
-        Command::Put(put) => {
-            put_key(txn, put)?.map(|prev_kv| Outcome::Put { prev_kv })
-        }
+        Command::Put(put) => put_key(txn, put)?.map(|prev_kv| Outcome::Put { prev_kv }),
         Command::DeleteRange(delete) => txn
             .delete_range(&delete.range, delete.prev_kv)?
             .map(|(deleted, prev_kvs)| Outcome::DeleteRange { deleted, prev_kvs }),
-        Command::Txn(command) => txn::apply(txn, command)?.map(Outcome::Txn),
+        Command::Txn(command) => txn::apply(txn, &command)?.map(Outcome::Txn),
         Command::Compact { revision } => txn.compact(revision)?.map(|()| Outcome::Compacted),
         Command::PublishMember(member) => {
             txn.publish_member(member);
@@ -127,7 +127,15 @@ pub(super) fn put_key(
     let Some(previous) = txn.get(&put.key)? else {
         return Ok(Err(Refusal::KeyNotFound));
     };
-    let value = if put.ignore_value { previous.value.clone() } else { put.value };
-    let lease = if put.ignore_lease { previous.lease } else { put.lease };
+    let value = if put.ignore_value {
+        previous.value.clone()
+    } else {
+        put.value
+    };
+    let lease = if put.ignore_lease {
+        previous.lease
+    } else {
+        put.lease
+    };
     txn.put(put.key, value, lease, put.prev_kv).map(Ok)
 }

@@ -89,14 +89,22 @@ fn choose<'t>(state: &dyn Readable, txn: &'t Txn) -> Result<Path<'t>, Error> {
             break;
         }
     }
-    let operations = if succeeded { &txn.success } else { &txn.failure };
+    let operations = if succeeded {
+        &txn.success
+    } else {
+        &txn.failure
+    };
     let mut nested = Vec::new();
     for operation in operations {
         if let Operation::Txn(txn) = operation {
             nested.push(choose(state, txn)?);
         }
     }
-    Ok(Path { succeeded, operations, nested })
+    Ok(Path {
+        succeeded,
+        operations,
+        nested,
+    })
 }
 
 /// Every key of the range must satisfy the compare; where there is none, numbers are 0 and a value
@@ -135,9 +143,9 @@ fn satisfies(compare: &Compare, pair: Option<(&Meta, &[u8])>) -> bool {
 /// Carries out a transaction: all of it, or nothing and a refusal.
 pub(super) fn apply(
     txn: &mut WriteTxn<'_>,
-    command: Txn,
+    command: &Txn,
 ) -> Result<Result<TxnOutcome, Refusal>, Error> {
-    let path = choose(txn, &command)?;
+    let path = choose(txn, command)?;
     if let Err(refusal) = settle(check(txn, &path))? {
         return Ok(Err(refusal));
     }
@@ -153,7 +161,9 @@ pub(super) fn apply(
 /// first, as in etcd, which decides what is answered when several things are wrong.
 fn check(txn: &WriteTxn<'_>, path: &Path<'_>) -> Result<(), Stop> {
     check_each(path, &|operation| {
-        let Operation::Put(put) = operation else { return Ok(()) };
+        let Operation::Put(put) = operation else {
+            return Ok(());
+        };
         if (put.ignore_value || put.ignore_lease) && txn.get(&put.key)?.is_none() {
             return Err(Refusal::KeyNotFound.into());
         }
@@ -163,19 +173,20 @@ fn check(txn: &WriteTxn<'_>, path: &Path<'_>) -> Result<(), Stop> {
         Ok(())
     })?;
     check_each(path, &|operation| {
-        let Operation::Range(query) = operation else { return Ok(()) };
+        let Operation::Range(query) = operation else {
+            return Ok(());
+        };
         Ok(txn.check_revision(query.revision)?)
     })
 }
 
-fn check_each(
-    path: &Path<'_>,
-    check: &dyn Fn(&Operation) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+fn check_each(path: &Path<'_>, check: &dyn Fn(&Operation) -> Result<(), Stop>) -> Result<(), Stop> {
     let mut nested = path.nested.iter();
     for operation in path.operations {
         match operation {
-            Operation::Txn(_) => nested.next().map_or(Ok(()), |path| check_each(path, check))?,
+            Operation::Txn(_) => nested
+                .next()
+                .map_or(Ok(()), |path| check_each(path, check))?,
             Operation::Range(_) | Operation::Put(_) | Operation::DeleteRange(_) => {
                 check(operation)?;
             }
@@ -190,9 +201,9 @@ fn run(txn: &mut WriteTxn<'_>, path: &Path<'_>) -> Result<TxnOutcome, Stop> {
     for operation in path.operations {
         let result = match operation {
             Operation::Range(query) => OperationResult::Range(txn.range(query)?),
-            Operation::Put(put) => {
-                OperationResult::Put { prev_kv: put_key(txn, put.clone())?? }
-            }
+            Operation::Put(put) => OperationResult::Put {
+                prev_kv: put_key(txn, put.clone())??,
+            },
             Operation::DeleteRange(delete) => {
                 let (deleted, prev_kvs) = txn.delete_range(&delete.range, delete.prev_kv)??;
                 OperationResult::DeleteRange { deleted, prev_kvs }
@@ -201,15 +212,24 @@ fn run(txn: &mut WriteTxn<'_>, path: &Path<'_>) -> Result<TxnOutcome, Stop> {
                 Some(path) => {
                     let result = OperationResult::Txn(run(txn, path)?);
                     // A nested transaction's own header is empty, as in etcd.
-                    responses.push(OperationOutcome { revision: 0, result });
+                    responses.push(OperationOutcome {
+                        revision: 0,
+                        result,
+                    });
                     continue;
                 }
                 None => continue,
             },
         };
-        responses.push(OperationOutcome { revision: txn.revision(), result });
+        responses.push(OperationOutcome {
+            revision: txn.revision(),
+            result,
+        });
     }
-    Ok(TxnOutcome { succeeded: path.succeeded, responses })
+    Ok(TxnOutcome {
+        succeeded: path.succeeded,
+        responses,
+    })
 }
 
 /// Answers a transaction that holds nothing but ranges from one view. Anything else in it is a
@@ -220,7 +240,10 @@ pub fn read_only_txn(view: &ReadView<'_>, txn: &Txn) -> Result<Reply, Error> {
     let checks = ranges().try_for_each(|query| check_revision(view.head(), query.revision));
     let revision = view.revision();
     if let Err(refusal) = checks {
-        return Ok(Reply { revision, result: Err(refusal) });
+        return Ok(Reply {
+            revision,
+            result: Err(refusal),
+        });
     }
     let mut responses = Vec::new();
     for query in ranges() {
@@ -229,11 +252,22 @@ pub fn read_only_txn(view: &ReadView<'_>, txn: &Txn) -> Result<Reply, Error> {
                 let result = OperationResult::Range(result);
                 responses.push(OperationOutcome { revision, result });
             }
-            Err(refusal) => return Ok(Reply { revision, result: Err(refusal) }),
+            Err(refusal) => {
+                return Ok(Reply {
+                    revision,
+                    result: Err(refusal),
+                });
+            }
         }
     }
-    let outcome = TxnOutcome { succeeded: path.succeeded, responses };
-    Ok(Reply { revision, result: Ok(Outcome::Txn(outcome)) })
+    let outcome = TxnOutcome {
+        succeeded: path.succeeded,
+        responses,
+    };
+    Ok(Reply {
+        revision,
+        result: Ok(Outcome::Txn(outcome)),
+    })
 }
 
 fn as_range(operation: &Operation) -> Option<&RangeQuery> {

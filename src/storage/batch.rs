@@ -11,11 +11,15 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(families: [&'a ColumnFamily; 5]) -> Self {
-        Self { inner: WriteBatch::default(), families }
+        Self {
+            inner: WriteBatch::default(),
+            families,
+        }
     }
 
     pub fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
-        self.inner.put_cf(&self.families[family.position()], key, value);
+        self.inner
+            .put_cf(&self.families[family.position()], key, value);
     }
 
     pub fn delete(&mut self, family: Family, key: &[u8]) {
@@ -25,7 +29,8 @@ impl<'a> Batch<'a> {
     /// Deletes every key in `[from, to)` with one mark. Reads pay for such marks: they are for the
     /// rare case of a whole front of `events`, never for user keys.
     pub fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]) {
-        self.inner.delete_range_cf(&self.families[family.position()], from, to);
+        self.inner
+            .delete_range_cf(&self.families[family.position()], from, to);
     }
 
     pub fn bytes(&self) -> usize {

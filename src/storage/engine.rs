@@ -36,7 +36,11 @@ impl Engine {
         let (families, history_floor) = Self::families(options);
         let db = DB::open_cf_with_opts(&options.database()?, dir, families)
             .map_err(Error::engine("open"))?;
-        Ok(Self { db, dir: dir.to_owned(), history_floor })
+        Ok(Self {
+            db,
+            dir: dir.to_owned(),
+            history_floor,
+        })
     }
 
     /// Opens a directory that nobody writes to, a checkpoint for one.
@@ -47,7 +51,11 @@ impl Engine {
         database.create_if_missing(false);
         let db = DB::open_cf_with_opts_for_read_only(&database, dir, families, false)
             .map_err(Error::engine("open read-only"))?;
-        Ok(Self { db, dir: dir.to_owned(), history_floor })
+        Ok(Self {
+            db,
+            dir: dir.to_owned(),
+            history_floor,
+        })
     }
 
     fn families(
@@ -67,7 +75,9 @@ impl Engine {
     }
 
     pub(super) fn family(&self, family: Family) -> &ColumnFamily {
-        self.db.cf_handle(family.name()).expect("every family is opened with the engine")
+        self.db
+            .cf_handle(family.name())
+            .expect("every family is opened with the engine")
     }
 
     pub fn batch(&self) -> Batch<'_> {
@@ -76,7 +86,9 @@ impl Engine {
 
     /// Writes a batch: visible at once and whole, durable after the next flush.
     pub fn write(&self, batch: Batch<'_>) -> Result<(), Error> {
-        self.db.write_opt(batch.inner, &unlogged()).map_err(Error::engine("write a batch"))
+        self.db
+            .write_opt(batch.inner, &unlogged())
+            .map_err(Error::engine("write a batch"))
     }
 
     /// The sequence number of the newest change.
@@ -105,7 +117,9 @@ impl Engine {
     pub fn flush(&self) -> Result<(), Error> {
         let families = Family::ALL.map(|family| self.family(family));
         let families: Vec<&&ColumnFamily> = families.iter().collect();
-        self.db.flush_cfs_opt(&families, &wait_for_flush()).map_err(Error::engine("flush"))
+        self.db
+            .flush_cfs_opt(&families, &wait_for_flush())
+            .map_err(Error::engine("flush"))
     }
 
     /// Makes `dir`, which must not exist, a copy of the state (hard links where possible). It
@@ -139,7 +153,8 @@ impl Engine {
         options.set_exclusive_manual_compaction(false);
         options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
         let family = self.family(Family::History);
-        self.db.compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &options);
+        self.db
+            .compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &options);
     }
 
     /// About how many rows a family has.

@@ -28,12 +28,16 @@ pub(super) fn create(dir: &Path) -> Result<(), Error> {
 
 /// Whether the directory has a version; an error if it is not one that we read.
 pub(super) fn check(dir: &Path) -> Result<bool, Error> {
-    let bytes = crate::env::disk::read_file(&RealDisk, &dir.join(FILE))
-        .map_err(io(dir, "read FORMAT"))?;
+    let bytes =
+        crate::env::disk::read_file(&RealDisk, &dir.join(FILE)).map_err(io(dir, "read FORMAT"))?;
     let Some(bytes) = bytes else { return Ok(false) };
-    let found = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+    let found = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     match found {
-        None => Err(Error::UnreadableFormat { path: dir.to_owned() }),
+        None => Err(Error::UnreadableFormat {
+            path: dir.to_owned(),
+        }),
         Some(found) if found > FORMAT_VERSION => Err(Error::NewerFormat {
             path: dir.to_owned(),
             found,
@@ -45,7 +49,11 @@ pub(super) fn check(dir: &Path) -> Result<bool, Error> {
 
 fn io(dir: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
     let path = dir.to_owned();
-    move |source| Error::Io { action, path, source }
+    move |source| Error::Io {
+        action,
+        path,
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -58,7 +66,14 @@ mod tests {
         let file = RealDisk.create(&dir.path().join(FILE)).unwrap();
         file.write_all_at(b"7\n", 0).unwrap();
         let error = check_or_create(dir.path()).unwrap_err();
-        assert!(matches!(error, Error::NewerFormat { found: 7, supported: FORMAT_VERSION, .. }));
+        assert!(matches!(
+            error,
+            Error::NewerFormat {
+                found: 7,
+                supported: FORMAT_VERSION,
+                ..
+            }
+        ));
         assert_eq!(RealDisk.list(dir.path()).unwrap(), [FILE]);
     }
 
@@ -67,6 +82,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = RealDisk.create(&dir.path().join(FILE)).unwrap();
         file.write_all_at(b"\xff", 0).unwrap();
-        assert!(matches!(check(dir.path()), Err(Error::UnreadableFormat { .. })));
+        assert!(matches!(
+            check(dir.path()),
+            Err(Error::UnreadableFormat { .. })
+        ));
     }
 }

@@ -18,8 +18,13 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 5] =
-        [Self::Current, Self::Events, Self::History, Self::Lease, Self::Meta];
+    pub const ALL: [Self; 5] = [
+        Self::Current,
+        Self::Events,
+        Self::History,
+        Self::Lease,
+        Self::Meta,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {

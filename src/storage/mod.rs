@@ -53,7 +53,11 @@ pub enum Error {
         "state directory {} has format {found}, written by a newer version; this one reads up to \
          {supported}", .path.display()
     )]
-    NewerFormat { path: PathBuf, found: u64, supported: u64 },
+    NewerFormat {
+        path: PathBuf,
+        found: u64,
+        supported: u64,
+    },
     #[error("state directory {}: its FORMAT file is not a number", .path.display())]
     UnreadableFormat { path: PathBuf },
 }

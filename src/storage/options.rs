@@ -24,14 +24,20 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { block_cache_bytes: 64 * MIB, memtable_bytes: 16 * MIB }
+        Self {
+            block_cache_bytes: 64 * MIB,
+            memtable_bytes: 16 * MIB,
+        }
     }
 }
 
 impl EngineOptions {
     /// For a look into a checkpoint: next to no memory.
     pub fn small() -> Self {
-        Self { block_cache_bytes: MIB, memtable_bytes: MIB }
+        Self {
+            block_cache_bytes: MIB,
+            memtable_bytes: MIB,
+        }
     }
 
     pub(super) fn database(&self) -> Result<Options, Error> {
@@ -98,7 +104,9 @@ impl EngineOptions {
                 options.set_compaction_filter(c"ended versions", move |_level, _key, row| {
                     // The row begins with the revision at which the version ended. A row that is
                     // too short is left for a reader to report: a filter has no way to.
-                    let ended = row.first_chunk::<8>().map(|ended| i64::from_be_bytes(*ended));
+                    let ended = row
+                        .first_chunk::<8>()
+                        .map(|ended| i64::from_be_bytes(*ended));
                     match ended {
                         Some(ended) if ended <= floor.load(Ordering::Acquire) => {
                             rocksdb::compaction_filter::Decision::Remove

@@ -21,7 +21,10 @@ pub fn put_u64(out: &mut impl BufMut, mut value: u64) {
 }
 
 pub fn put_i64(out: &mut impl BufMut, value: i64) {
-    put_u64(out, (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned());
+    put_u64(
+        out,
+        (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned(),
+    );
 }
 
 /// A length, then the bytes.

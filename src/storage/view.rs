@@ -42,11 +42,17 @@ pub enum Scan {
 
 impl<'a> View<'a> {
     pub(super) fn at_snapshot(engine: &'a Engine) -> Self {
-        Self { engine, snapshot: Some(engine.db.snapshot()) }
+        Self {
+            engine,
+            snapshot: Some(engine.db.snapshot()),
+        }
     }
 
     pub(super) fn latest(engine: &'a Engine) -> Self {
-        Self { engine, snapshot: None }
+        Self {
+            engine,
+            snapshot: None,
+        }
     }
 
     /// The sequence number of the newest change that this view shows.

@@ -23,7 +23,10 @@ pub struct Model {
 
 impl Default for Model {
     fn default() -> Self {
-        Self { states: vec![State::new(), State::new()], compacted: -1 }
+        Self {
+            states: vec![State::new(), State::new()],
+            compacted: -1,
+        }
     }
 }
 
@@ -67,7 +70,11 @@ impl Model {
     }
 
     pub fn apply(&mut self, command: &Command) -> Reply {
-        let mut work = Work { model: self, state: self.latest().clone(), changes: 0 };
+        let mut work = Work {
+            model: self,
+            state: self.latest().clone(),
+            changes: 0,
+        };
         let mut compact_to = None;
         let result = match command {
             Command::Put(put) if put.lease != 0 => Err(Refusal::LeaseNotFound),
@@ -96,7 +103,10 @@ impl Model {
         if let Some(revision) = compact_to {
             self.compacted = revision;
         }
-        Reply { revision: self.revision(), result }
+        Reply {
+            revision: self.revision(),
+            result,
+        }
     }
 }
 
@@ -129,8 +139,12 @@ impl Work<'_> {
     }
 
     fn delete(&mut self, range: &KeyRange, wanted: bool) -> (i64, Vec<KeyValue>) {
-        let doomed: Vec<_> =
-            self.state.values().filter(|kv| range.contains(&kv.key)).cloned().collect();
+        let doomed: Vec<_> = self
+            .state
+            .values()
+            .filter(|kv| range.contains(&kv.key))
+            .cloned()
+            .collect();
         for kv in &doomed {
             self.state.remove(&kv.key);
         }
@@ -165,10 +179,16 @@ impl Work<'_> {
     fn run(&mut self, txn: &Txn) -> Result<TxnOutcome, Refusal> {
         let succeeded = txn.compare.iter().all(|it| holds(self.model.latest(), it));
         let mut responses = Vec::new();
-        for operation in if succeeded { &txn.success } else { &txn.failure } {
+        for operation in if succeeded {
+            &txn.success
+        } else {
+            &txn.failure
+        } {
             let mut revision = None;
             let result = match operation {
-                Operation::Put(put) => OperationResult::Put { prev_kv: self.put(put)? },
+                Operation::Put(put) => OperationResult::Put {
+                    prev_kv: self.put(put)?,
+                },
                 Operation::DeleteRange(delete) => {
                     let (deleted, prev_kvs) = self.delete(&delete.range, delete.prev_kv);
                     OperationResult::DeleteRange { deleted, prev_kvs }
@@ -186,14 +206,21 @@ impl Work<'_> {
             let revision = revision.unwrap_or_else(|| self.revision());
             responses.push(OperationOutcome { revision, result });
         }
-        Ok(TxnOutcome { succeeded, responses })
+        Ok(TxnOutcome {
+            succeeded,
+            responses,
+        })
     }
 }
 
 /// The operations of the chosen path, nested ones too.
 fn flatten<'t>(state: &State, txn: &'t Txn, into: &mut Vec<&'t Operation>) {
     let succeeded = txn.compare.iter().all(|it| holds(state, it));
-    for operation in if succeeded { &txn.success } else { &txn.failure } {
+    for operation in if succeeded {
+        &txn.success
+    } else {
+        &txn.failure
+    } {
         match operation {
             Operation::Txn(txn) => flatten(state, txn, into),
             _ => into.push(operation),
@@ -202,7 +229,10 @@ fn flatten<'t>(state: &State, txn: &'t Txn, into: &mut Vec<&'t Operation>) {
 }
 
 fn holds(state: &State, compare: &Compare) -> bool {
-    let pairs: Vec<_> = state.values().filter(|kv| compare.range.contains(&kv.key)).collect();
+    let pairs: Vec<_> = state
+        .values()
+        .filter(|kv| compare.range.contains(&kv.key))
+        .collect();
     let relate = |ordering: std::cmp::Ordering| match compare.relation {
         Relation::Equal => ordering.is_eq(),
         Relation::NotEqual => ordering.is_ne(),
@@ -223,11 +253,18 @@ fn holds(state: &State, compare: &Compare) -> bool {
 }
 
 fn range(state: &State, query: &RangeQuery) -> RangeResult {
-    let mut kvs: Vec<_> =
-        state.values().filter(|kv| query.range.contains(&kv.key)).cloned().collect();
+    let mut kvs: Vec<_> = state
+        .values()
+        .filter(|kv| query.range.contains(&kv.key))
+        .cloned()
+        .collect();
     let count = i64::try_from(kvs.len()).unwrap();
     if query.count_only {
-        return RangeResult { kvs: Vec::new(), more: false, count };
+        return RangeResult {
+            kvs: Vec::new(),
+            more: false,
+            count,
+        };
     }
     let limit = usize::try_from(query.limit).unwrap_or(0);
     let filters = [
@@ -255,7 +292,11 @@ fn range(state: &State, query: &RangeQuery) -> RangeResult {
             SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
             SortTarget::Value => a.value.cmp(&b.value),
         };
-        if query.sort_order == SortOrder::Descend { order.reverse() } else { order }
+        if query.sort_order == SortOrder::Descend {
+            order.reverse()
+        } else {
+            order
+        }
     });
     let more = limit > 0 && (more_by_key || kvs.len() > limit);
     if limit > 0 {

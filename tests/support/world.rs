@@ -9,8 +9,9 @@ use quorate::state_machine::command::{
 use quorate::types::{KeyRange, RangeEnd, RangeQuery, SortOrder, SortTarget};
 
 /// Keys that are prefixes of each other, with zero bytes and 0xff bytes.
-const KEYS: [&[u8]; 10] =
-    [b"a", b"a\0", b"a\0\0", b"a\0\xff", b"aa", b"ab", b"b", b"b\xff", b"\xff", b"\0"];
+const KEYS: [&[u8]; 10] = [
+    b"a", b"a\0", b"a\0\0", b"a\0\xff", b"aa", b"ab", b"b", b"b\xff", b"\xff", b"\0",
+];
 
 pub fn key() -> impl Strategy<Value = Bytes> {
     (0..KEYS.len()).prop_map(|n| Bytes::from_static(KEYS[n]))
@@ -35,30 +36,45 @@ fn revision() -> impl Strategy<Value = i64> {
 }
 
 pub fn query() -> impl Strategy<Value = RangeQuery> {
-    let order = (0usize..3).prop_map(|n| [SortOrder::None, SortOrder::Ascend, SortOrder::Descend][n]);
+    let order =
+        (0usize..3).prop_map(|n| [SortOrder::None, SortOrder::Ascend, SortOrder::Descend][n]);
     let target = (0usize..5).prop_map(|n| {
-        [SortTarget::Key, SortTarget::Version, SortTarget::Create, SortTarget::Mod, SortTarget::Value]
-            [n]
+        [
+            SortTarget::Key,
+            SortTarget::Version,
+            SortTarget::Create,
+            SortTarget::Mod,
+            SortTarget::Value,
+        ][n]
     });
     let filter = || prop_oneof![6 => Just(0), 1 => revision()];
     let revision = prop_oneof![Just(0), revision()];
     let flags = (any::<bool>(), proptest::bool::weighted(0.2));
     let filters = (filter(), filter(), filter(), filter());
-    (key_range(), -1i64..6, revision, order, target, flags, filters).prop_map(
-        |(range, limit, revision, sort_order, sort_target, flags, filters)| RangeQuery {
-            range,
-            limit,
-            revision,
-            sort_order,
-            sort_target,
-            keys_only: flags.0,
-            count_only: flags.1,
-            min_mod_revision: filters.0,
-            max_mod_revision: filters.1,
-            min_create_revision: filters.2,
-            max_create_revision: filters.3,
-        },
+    (
+        key_range(),
+        -1i64..6,
+        revision,
+        order,
+        target,
+        flags,
+        filters,
     )
+        .prop_map(
+            |(range, limit, revision, sort_order, sort_target, flags, filters)| RangeQuery {
+                range,
+                limit,
+                revision,
+                sort_order,
+                sort_target,
+                keys_only: flags.0,
+                count_only: flags.1,
+                min_mod_revision: filters.0,
+                max_mod_revision: filters.1,
+                min_create_revision: filters.2,
+                max_create_revision: filters.3,
+            },
+        )
 }
 
 fn put() -> impl Strategy<Value = Put> {
@@ -83,7 +99,12 @@ fn delete() -> impl Strategy<Value = DeleteRange> {
 
 fn compare() -> impl Strategy<Value = Compare> {
     let relation = (0usize..4).prop_map(|n| {
-        [Relation::Equal, Relation::Greater, Relation::Less, Relation::NotEqual][n]
+        [
+            Relation::Equal,
+            Relation::Greater,
+            Relation::Less,
+            Relation::NotEqual,
+        ][n]
     });
     let target = prop_oneof![
         (0i64..4).prop_map(CompareTarget::Version),
@@ -92,8 +113,11 @@ fn compare() -> impl Strategy<Value = Compare> {
         (-1i64..2).prop_map(CompareTarget::Lease),
         value().prop_map(CompareTarget::Value),
     ];
-    (key_range(), relation, target)
-        .prop_map(|(range, relation, target)| Compare { range, relation, target })
+    (key_range(), relation, target).prop_map(|(range, relation, target)| Compare {
+        range,
+        relation,
+        target,
+    })
 }
 
 pub fn txn() -> impl Strategy<Value = Txn> {
@@ -103,11 +127,29 @@ pub fn txn() -> impl Strategy<Value = Txn> {
         2 => delete().prop_map(Operation::DeleteRange),
     ];
     let operation = leaf.prop_recursive(3, 20, 4, |inner| {
-        (vec(compare(), 0..3), vec(inner.clone(), 0..4), vec(inner, 0..4))
-            .prop_map(|(compare, success, failure)| Operation::Txn(Txn { compare, success, failure }))
+        (
+            vec(compare(), 0..3),
+            vec(inner.clone(), 0..4),
+            vec(inner, 0..4),
+        )
+            .prop_map(|(compare, success, failure)| {
+                Operation::Txn(Txn {
+                    compare,
+                    success,
+                    failure,
+                })
+            })
     });
-    (vec(compare(), 0..3), vec(operation.clone(), 0..5), vec(operation, 0..5))
-        .prop_map(|(compare, success, failure)| Txn { compare, success, failure })
+    (
+        vec(compare(), 0..3),
+        vec(operation.clone(), 0..5),
+        vec(operation, 0..5),
+    )
+        .prop_map(|(compare, success, failure)| Txn {
+            compare,
+            success,
+            failure,
+        })
 }
 
 pub fn command() -> impl Strategy<Value = Command> {

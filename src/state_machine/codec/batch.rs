@@ -103,11 +103,14 @@ fn each_record<'a>(
 ) -> Result<(), CodecError> {
     let mut rest = check_version(batch)?;
     while !rest.is_empty() {
-        let (length, behind) =
-            rest.split_first_chunk::<LENGTH_BYTES>().ok_or(CodecError::Malformed)?;
+        let (length, behind) = rest
+            .split_first_chunk::<LENGTH_BYTES>()
+            .ok_or(CodecError::Malformed)?;
         let length = usize::try_from(u32::from_le_bytes(*length));
         let length = length.map_err(|_| CodecError::Malformed)?;
-        let (body, behind) = behind.split_at_checked(length).ok_or(CodecError::Malformed)?;
+        let (body, behind) = behind
+            .split_at_checked(length)
+            .ok_or(CodecError::Malformed)?;
         record(body)?;
         rest = behind;
     }
@@ -115,7 +118,10 @@ fn each_record<'a>(
 }
 
 /// Decodes all commands, or none. Keys and values are slices of `bytes`.
-#[allow(clippy::needless_pass_by_value, reason = "the commands share these bytes from here on")]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the commands share these bytes from here on"
+)]
 pub fn decode_batch(bytes: Bytes) -> Result<Vec<Command>, CodecError> {
     let mut commands = Vec::new();
     each_record(&bytes, |body| {

@@ -30,7 +30,9 @@ pub(super) fn put_command(out: &mut BytesMut, command: &Command) {
             out.put_u8(PUBLISH_MEMBER);
             put_u64(out, member.node);
             put_bytes(out, member.name.as_bytes());
-            put_list(out, &member.client_urls, |out, url| put_bytes(out, url.as_bytes()));
+            put_list(out, &member.client_urls, |out, url| {
+                put_bytes(out, url.as_bytes());
+            });
         }
     }
 }
@@ -40,7 +42,9 @@ pub(super) fn read_command(reader: &mut Reader<'_>) -> Result<Command, CodecErro
         PUT => Command::Put(read_put(reader)?),
         DELETE_RANGE => Command::DeleteRange(read_delete(reader)?),
         TXN => Command::Txn(read_txn(reader, NESTING_MAX)?),
-        COMPACT => Command::Compact { revision: reader.input.i64()? },
+        COMPACT => Command::Compact {
+            revision: reader.input.i64()?,
+        },
         PUBLISH_MEMBER => Command::PublishMember(MemberAttributes {
             node: reader.input.u64()?,
             name: reader.string()?,
@@ -92,7 +96,10 @@ fn put_delete(out: &mut BytesMut, delete: &DeleteRange) {
 }
 
 fn read_delete(reader: &mut Reader<'_>) -> Result<DeleteRange, CodecError> {
-    Ok(DeleteRange { range: reader.key_range()?, prev_kv: reader.flag()? })
+    Ok(DeleteRange {
+        range: reader.key_range()?,
+        prev_kv: reader.flag()?,
+    })
 }
 
 fn put_txn(out: &mut BytesMut, txn: &Txn) {
@@ -175,5 +182,9 @@ fn read_compare(reader: &mut Reader<'_>) -> Result<Compare, CodecError> {
         4 => CompareTarget::Value(reader.bytes()?),
         _ => return Err(CodecError::Malformed),
     };
-    Ok(Compare { range, relation, target })
+    Ok(Compare {
+        range,
+        relation,
+        target,
+    })
 }

@@ -23,9 +23,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{
-    BatchBuilder, COMMAND_FORMAT_VERSION, batch_len, decode_batch, encode_batch_into,
-};
+pub use batch::{BatchBuilder, COMMAND_FORMAT_VERSION, batch_len, decode_batch, encode_batch_into};
 pub use reply::{decode_replies, encode_replies};
 
 /// Transactions nest at most this deep; the door allows etcd's 128 operations along a path.

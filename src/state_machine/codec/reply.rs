@@ -56,7 +56,10 @@ pub fn encode_replies(replies: &[Reply]) -> Bytes {
 }
 
 /// The reverse of [`encode_replies`]. Keys and values are slices of `bytes`.
-#[allow(clippy::needless_pass_by_value, reason = "the replies share these bytes from here on")]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the replies share these bytes from here on"
+)]
 pub fn decode_replies(bytes: Bytes) -> Result<Vec<Reply>, CodecError> {
     let mut reader = Reader::new(&bytes, check_version(&bytes)?);
     let replies = reader.list(|reader| {
@@ -64,7 +67,9 @@ pub fn decode_replies(bytes: Bytes) -> Result<Vec<Reply>, CodecError> {
         let tag = reader.input.u8()?;
         let result = match tag.checked_sub(REFUSED) {
             Some(number) => {
-                let refusal = REFUSALS.get(usize::from(number)).ok_or(CodecError::Malformed)?;
+                let refusal = REFUSALS
+                    .get(usize::from(number))
+                    .ok_or(CodecError::Malformed)?;
                 Err(*refusal)
             }
             None => Ok(read_outcome(reader, tag)?),
@@ -87,7 +92,9 @@ fn put_outcome(out: &mut BytesMut, outcome: &Outcome) {
 
 fn read_outcome(reader: &mut Reader<'_>, tag: u8) -> Result<Outcome, CodecError> {
     Ok(match tag {
-        PUT => Outcome::Put { prev_kv: reader.optional_pair()? },
+        PUT => Outcome::Put {
+            prev_kv: reader.optional_pair()?,
+        },
         DELETE_RANGE => Outcome::DeleteRange {
             deleted: reader.input.i64()?,
             prev_kvs: reader.list(Reader::key_value)?,
@@ -137,7 +144,9 @@ fn read_txn(reader: &mut Reader<'_>, depth: usize) -> Result<TxnOutcome, CodecEr
         let revision = reader.input.i64()?;
         let result = match reader.input.u8()? {
             RANGE => OperationResult::Range(reader.range_result()?),
-            PUT => OperationResult::Put { prev_kv: reader.optional_pair()? },
+            PUT => OperationResult::Put {
+                prev_kv: reader.optional_pair()?,
+            },
             DELETE_RANGE => OperationResult::DeleteRange {
                 deleted: reader.input.i64()?,
                 prev_kvs: reader.list(Reader::key_value)?,
@@ -147,5 +156,8 @@ fn read_txn(reader: &mut Reader<'_>, depth: usize) -> Result<TxnOutcome, CodecEr
         };
         Ok(OperationOutcome { revision, result })
     })?;
-    Ok(TxnOutcome { succeeded, responses })
+    Ok(TxnOutcome {
+        succeeded,
+        responses,
+    })
 }

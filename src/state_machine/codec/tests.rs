@@ -1,0 +1,305 @@
+//! Round trips of everything, garbage, depth, versions.
+
+use super::*;
+use crate::state_machine::command::{
+    Command, Compare, CompareTarget, DeleteRange, MemberAttributes, Operation, Put, Relation, Txn,
+};
+use crate::state_machine::outcome::{
+    OperationOutcome, OperationResult, Outcome, Refusal, Reply, TxnOutcome,
+};
+use crate::types::{KeyRange, KeyValue, RangeEnd, RangeQuery, RangeResult, SortOrder, SortTarget};
+use bytes::{Bytes, BytesMut};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..12).prop_map(Bytes::from)
+}
+
+fn key_range() -> impl Strategy<Value = KeyRange> {
+    let end = prop_oneof![
+        Just(RangeEnd::Single),
+        Just(RangeEnd::Unbounded),
+        bytes().prop_map(RangeEnd::Before)
+    ];
+    (bytes(), end).prop_map(|(start, end)| KeyRange { start, end })
+}
+
+fn query() -> impl Strategy<Value = RangeQuery> {
+    let order = select(vec![SortOrder::None, SortOrder::Ascend, SortOrder::Descend]);
+    let target = select(vec![
+        SortTarget::Key,
+        SortTarget::Version,
+        SortTarget::Create,
+        SortTarget::Mod,
+        SortTarget::Value,
+    ]);
+    (
+        key_range(),
+        any::<[i64; 6]>(),
+        order,
+        target,
+        any::<[bool; 2]>(),
+    )
+        .prop_map(
+            |(range, numbers, sort_order, sort_target, flags)| RangeQuery {
+                range,
+                limit: numbers[0],
+                revision: numbers[1],
+                sort_order,
+                sort_target,
+                keys_only: flags[0],
+                count_only: flags[1],
+                min_mod_revision: numbers[2],
+                max_mod_revision: numbers[3],
+                min_create_revision: numbers[4],
+                max_create_revision: numbers[5],
+            },
+        )
+}
+
+fn put() -> impl Strategy<Value = Put> {
+    (bytes(), bytes(), any::<i64>(), any::<[bool; 3]>()).prop_map(|(key, value, lease, flags)| {
+        Put {
+            key,
+            value,
+            lease,
+            prev_kv: flags[0],
+            ignore_value: flags[1],
+            ignore_lease: flags[2],
+        }
+    })
+}
+
+fn delete() -> impl Strategy<Value = DeleteRange> {
+    (key_range(), any::<bool>()).prop_map(|(range, prev_kv)| DeleteRange { range, prev_kv })
+}
+
+fn compare() -> impl Strategy<Value = Compare> {
+    let relation = select(vec![
+        Relation::Equal,
+        Relation::Greater,
+        Relation::Less,
+        Relation::NotEqual,
+    ]);
+    let target = prop_oneof![
+        any::<i64>().prop_map(CompareTarget::Version),
+        any::<i64>().prop_map(CompareTarget::Create),
+        any::<i64>().prop_map(CompareTarget::Mod),
+        any::<i64>().prop_map(CompareTarget::Lease),
+        bytes().prop_map(CompareTarget::Value),
+    ];
+    (key_range(), relation, target).prop_map(|(range, relation, target)| Compare {
+        range,
+        relation,
+        target,
+    })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let leaf = prop_oneof![
+        query().prop_map(Operation::Range),
+        put().prop_map(Operation::Put),
+        delete().prop_map(Operation::DeleteRange)
+    ];
+    let operation = leaf.prop_recursive(4, 24, 4, |inner| {
+        (
+            vec(compare(), 0..3),
+            vec(inner.clone(), 0..4),
+            vec(inner, 0..4),
+        )
+            .prop_map(|(compare, success, failure)| {
+                Operation::Txn(Txn {
+                    compare,
+                    success,
+                    failure,
+                })
+            })
+    });
+    let txn = (
+        vec(compare(), 0..3),
+        vec(operation.clone(), 0..4),
+        vec(operation, 0..4),
+    );
+    let member = (any::<u64>(), any::<String>(), vec(any::<String>(), 0..3));
+    prop_oneof![
+        put().prop_map(Command::Put),
+        delete().prop_map(Command::DeleteRange),
+        txn.prop_map(|(compare, success, failure)| Command::Txn(Txn {
+            compare,
+            success,
+            failure
+        })),
+        any::<i64>().prop_map(|revision| Command::Compact { revision }),
+        member.prop_map(|(node, name, client_urls)| {
+            Command::PublishMember(MemberAttributes {
+                node,
+                name,
+                client_urls,
+            })
+        }),
+    ]
+}
+
+fn pair() -> impl Strategy<Value = KeyValue> {
+    (bytes(), bytes(), any::<[i64; 4]>()).prop_map(|(key, value, numbers)| KeyValue {
+        key,
+        create_revision: numbers[0],
+        mod_revision: numbers[1],
+        version: numbers[2],
+        value,
+        lease: numbers[3],
+    })
+}
+
+fn result() -> impl Strategy<Value = OperationResult> {
+    let range = (vec(pair(), 0..3), any::<bool>(), any::<i64>())
+        .prop_map(|(kvs, more, count)| OperationResult::Range(RangeResult { kvs, more, count }));
+    let put = proptest::option::of(pair()).prop_map(|prev_kv| OperationResult::Put { prev_kv });
+    let delete = (any::<i64>(), vec(pair(), 0..3))
+        .prop_map(|(deleted, prev_kvs)| OperationResult::DeleteRange { deleted, prev_kvs });
+    prop_oneof![range, put, delete].prop_recursive(4, 16, 4, |inner| {
+        (any::<bool>(), vec((any::<i64>(), inner), 0..4))
+            .prop_map(|(succeeded, inner)| OperationResult::Txn(outcome(succeeded, inner)))
+    })
+}
+
+fn outcome(succeeded: bool, results: Vec<(i64, OperationResult)>) -> TxnOutcome {
+    let response = |(revision, result)| OperationOutcome { revision, result };
+    TxnOutcome {
+        succeeded,
+        responses: results.into_iter().map(response).collect(),
+    }
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    let accepted = prop_oneof![
+        proptest::option::of(pair()).prop_map(|prev_kv| Outcome::Put { prev_kv }),
+        (any::<i64>(), vec(pair(), 0..3))
+            .prop_map(|(deleted, prev_kvs)| Outcome::DeleteRange { deleted, prev_kvs }),
+        (any::<bool>(), vec((any::<i64>(), result()), 0..4))
+            .prop_map(|(succeeded, results)| Outcome::Txn(outcome(succeeded, results))),
+        Just(Outcome::Compacted),
+        Just(Outcome::Published),
+    ];
+    let refused = select(vec![
+        Refusal::Compacted,
+        Refusal::FutureRevision,
+        Refusal::LeaseNotFound,
+        Refusal::KeyNotFound,
+        Refusal::TooLarge,
+    ]);
+    let result = prop_oneof![4 => accepted.prop_map(Ok), 1 => refused.prop_map(Err)];
+    (any::<i64>(), result).prop_map(|(revision, result)| Reply { revision, result })
+}
+
+fn encode(commands: &[Command]) -> Bytes {
+    let mut out = BytesMut::new();
+    encode_batch_into(commands, &mut out);
+    out.freeze()
+}
+
+proptest! {
+    #[test]
+    fn batches_come_back(commands in vec(command(), 0..5)) {
+        let bytes = encode(&commands);
+        prop_assert_eq!(batch_len(&bytes), Ok(commands.len()));
+        prop_assert_eq!(decode_batch(bytes), Ok(commands));
+    }
+
+    #[test]
+    fn a_spliced_batch_is_the_batch_of_all(
+        mine in vec(command(), 0..3), theirs in vec(command(), 0..3), last in command(),
+    ) {
+        let mut builder = BatchBuilder::new();
+        mine.iter().for_each(|command| builder.push(command));
+        prop_assert_eq!(builder.splice(&encode(&theirs)), Ok(theirs.len()));
+        builder.push(&last);
+        let all: Vec<_> = mine.into_iter().chain(theirs).chain([last]).collect();
+        prop_assert_eq!(builder.len(), all.len());
+        let bytes = builder.bytes();
+        let finished = builder.finish();
+        prop_assert_eq!(finished.len(), bytes);
+        prop_assert_eq!(&finished, &encode(&all));
+        prop_assert!(builder.is_empty());
+    }
+
+    #[test]
+    fn replies_come_back(replies in vec(reply(), 0..5)) {
+        prop_assert_eq!(decode_replies(encode_replies(&replies)), Ok(replies));
+    }
+
+    /// Garbage after a right version byte, and damage to what was sound.
+    #[test]
+    fn garbage_is_an_error_and_both_checks_agree(
+        mut garbage in vec(any::<u8>(), 0..60), commands in vec(command(), 1..3),
+        at in any::<prop::sample::Index>(), with in any::<u8>(),
+    ) {
+        garbage.insert(0, COMMAND_FORMAT_VERSION);
+        let mut damaged = encode(&commands).to_vec();
+        let at = at.index(damaged.len());
+        damaged[at] = with;
+        let cut = damaged[..at].to_vec();
+        for bytes in [garbage, damaged, cut] {
+            let bytes = Bytes::from(bytes);
+            let decoded = decode_batch(bytes.clone()).map(|commands| commands.len());
+            prop_assert_eq!(decoded, batch_len(&bytes));
+            decode_replies(bytes).ok();
+        }
+    }
+}
+
+fn nested(depth: usize) -> Command {
+    let empty = Txn {
+        compare: Vec::new(),
+        success: Vec::new(),
+        failure: Vec::new(),
+    };
+    let wrap = |inner| Txn {
+        success: vec![Operation::Txn(inner)],
+        ..empty.clone()
+    };
+    Command::Txn((1..depth).fold(empty.clone(), |inner, _| wrap(inner)))
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for depth in [1, 127, NESTING_MAX] {
+        let command = nested(depth);
+        assert_eq!(
+            decode_batch(encode(std::slice::from_ref(&command))),
+            Ok(vec![command])
+        );
+    }
+    let too_deep = encode(&[nested(NESTING_MAX + 1)]);
+    assert_eq!(decode_batch(too_deep.clone()), Err(CodecError::TooDeep));
+    assert_eq!(batch_len(&too_deep), Err(CodecError::TooDeep));
+}
+
+#[test]
+fn a_newer_format_is_told_apart() {
+    let mut bytes = encode(&[Command::Compact { revision: 5 }]).to_vec();
+    bytes[0] = COMMAND_FORMAT_VERSION + 1;
+    let newer = CodecError::NewerFormat(COMMAND_FORMAT_VERSION + 1);
+    assert_eq!(decode_batch(Bytes::from(bytes.clone())), Err(newer));
+    assert_eq!(batch_len(&bytes), Err(newer));
+    assert_eq!(BatchBuilder::new().splice(&bytes), Err(newer));
+    assert_eq!(decode_replies(Bytes::from(bytes)), Err(newer));
+    assert_eq!(decode_batch(Bytes::new()), Err(CodecError::Malformed));
+}
+
+/// The bytes in logs that exist: this test changes only together with the version.
+#[test]
+fn the_format_is_what_it_was() {
+    let put = Put {
+        key: Bytes::from_static(b"a"),
+        value: Bytes::from_static(b"1"),
+        lease: 0,
+        prev_kv: true,
+        ignore_value: false,
+        ignore_lease: false,
+    };
+    let expected = [1, 7, 0, 0, 0, 1, 1, b'a', 1, b'1', 0, 1];
+    assert_eq!(encode(&[Command::Put(put)]).as_ref(), expected);
+}

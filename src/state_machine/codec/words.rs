@@ -13,16 +13,24 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(whole: &'a Bytes, part: &'a [u8]) -> Self {
-        Self { whole: Some(whole), input: Input::new(part) }
+        Self {
+            whole: Some(whole),
+            input: Input::new(part),
+        }
     }
 
     pub(super) fn checking(part: &'a [u8]) -> Self {
-        Self { whole: None, input: Input::new(part) }
+        Self {
+            whole: None,
+            input: Input::new(part),
+        }
     }
 
     pub(super) fn bytes(&mut self) -> Result<Bytes, CodecError> {
         let bytes = self.input.bytes()?;
-        Ok(self.whole.map_or_else(Bytes::new, |whole| whole.slice_ref(bytes)))
+        Ok(self
+            .whole
+            .map_or_else(Bytes::new, |whole| whole.slice_ref(bytes)))
     }
 
     pub(super) fn string(&mut self) -> Result<String, CodecError> {
@@ -52,7 +60,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn end(&self) -> Result<(), CodecError> {
-        if self.input.is_empty() { Ok(()) } else { Err(CodecError::Malformed) }
+        if self.input.is_empty() {
+            Ok(())
+        } else {
+            Err(CodecError::Malformed)
+        }
     }
 
     pub(super) fn key_range(&mut self) -> Result<KeyRange, CodecError> {
@@ -106,7 +118,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn optional_pair(&mut self) -> Result<Option<KeyValue>, CodecError> {
-        Ok(if self.flag()? { Some(self.key_value()?) } else { None })
+        Ok(if self.flag()? {
+            Some(self.key_value()?)
+        } else {
+            None
+        })
     }
 
     pub(super) fn range_result(&mut self) -> Result<RangeResult, CodecError> {
@@ -118,11 +134,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(super) fn put_list<T>(
-    out: &mut BytesMut,
-    items: &[T],
-    mut put: impl FnMut(&mut BytesMut, &T),
-) {
+pub(super) fn put_list<T>(out: &mut BytesMut, items: &[T], mut put: impl FnMut(&mut BytesMut, &T)) {
     put_u64(out, items.len() as u64);
     for item in items {
         put(out, item);
