@@ -1,1 +1,41 @@
-//! (api)
+//! Floor 6: the gRPC doors that clients knock at.
+//!
+//! A request's way: [`listen`] accepts a connection and speaks HTTP/2; [`dispatch`] knows the path
+//! and hands the bytes to the call's own file; there the message is checked as etcd checks it
+//! ([`validate`]: nothing that etcd refuses at its door ever reaches the log), turned into a
+//! `Command` or a `RangeQuery` ([`convert`]), carried out by the node, and the answer turned back.
+//! Wire types stop here (invariant 3).
+//!
+//! The doors do without tonic's generated servers. A unary call through them costs four boxes, two
+//! 8 KiB buffers and a copy of the message; [`grpc`] does with one buffer for the answer and slices
+//! of the connection's own buffer for the question, and it says etcd's words where tonic has its
+//! own (messages over the limit, unknown methods). What a new call needs: a line in `dispatch`, a
+//! function in its service's file.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`listen`] | accept, HTTP/2 settings, orderly stop |
+//! | [`dispatch`] | paths, what every call has in common (deadline, `hasleader`, learner) |
+//! | [`grpc`] | frames, limits, metadata, trailers |
+//! | [`kv`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
+//! | [`txn_wire`] | decoding of transactions nested deeper than prost allows, bounded |
+//! | [`validate`] [`duplicates`] | etcd's checks before a proposal |
+//! | [`convert`] [`header`] [`status`] | wire to command, outcome to wire, errors to etcd's words |
+
+mod cluster;
+mod convert;
+mod dispatch;
+mod duplicates;
+mod grpc;
+mod header;
+mod health;
+mod kv;
+mod listen;
+mod maintenance;
+mod status;
+mod txn_wire;
+mod validate;
+
+pub use dispatch::{Doors, Limits};
+pub use grpc::ReplyBody;
+pub use listen::serve;

@@ -1,8 +1,28 @@
 //! Floor 0: what a member is told at its start.
+//!
+//! etcd's flags, environment variables, defaults and rules, so that whatever starts an etcd starts
+//! a Quorate: [`flags`] reads the command line the way Go's `flag` package does and finds the
+//! environment's share, [`checked`] turns words into a [`Config`] or one clear sentence, [`urls`]
+//! knows what etcd accepts for a URL. Nothing here touches the disk or the network.
+
+mod checked;
+mod flags;
+mod urls;
+
+pub use flags::{CommandLine, ConfigError, Start, read};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The etcd version that we claim where clients ask: they switch features by it.
+pub const ETCD_VERSION: &str = "3.6.8";
+
+/// The storage version that goes with it.
+pub const ETCD_STORAGE_VERSION: &str = "3.6.0";
+
+/// Our own.
+pub const QUORATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A checked configuration: every URL parsed, every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,3 +56,13 @@ pub enum ClusterState {
     New,
     Existing,
 }
+
+impl Config {
+    /// How long a request may wait for its answer: etcd's 5 s and two elections.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.election_timeout
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -101,6 +101,16 @@ impl Node {
         0
     }
 
+    /// The current term, for headers.
+    pub fn term(&self) -> u64 {
+        self.status().term
+    }
+
+    /// Whether this member is a learner, which answers only a few calls.
+    pub fn is_learner(&self) -> bool {
+        self.status().is_learner
+    }
+
     /// Whether this member knows a leader it may name.
     pub fn has_leader(&self) -> bool {
         self.status().leader != 0

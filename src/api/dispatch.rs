@@ -1,0 +1,336 @@
+//! From a path to a call, and what every call has in common.
+
+use super::grpc::{self, Metadata, ReplyBody};
+use super::{cluster, health, kv, maintenance, status, txn_wire, validate};
+use crate::config::Config;
+use crate::node::Node;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use prost::Message;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tonic::Status;
+
+/// What a message may be longer than a request: etcd's allowance for framing.
+const RECEIVE_SLACK_BYTES: usize = 512 * 1024;
+
+/// Limits of the doors, from the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest entry of the log.
+    pub max_request_bytes: usize,
+    /// Operations along one path of a transaction.
+    pub max_txn_ops: usize,
+    /// etcd's own limit on how long a request may take.
+    pub request_timeout: Duration,
+}
+
+impl Limits {
+    pub fn of(config: &Config) -> Self {
+        Self {
+            max_request_bytes: config.max_request_bytes,
+            max_txn_ops: config.max_txn_ops,
+            request_timeout: config.request_timeout(),
+        }
+    }
+
+    fn receive_bytes_max(&self) -> usize {
+        self.max_request_bytes.saturating_add(RECEIVE_SLACK_BYTES)
+    }
+}
+
+/// All gRPC services of a member. Cheap to clone.
+#[derive(Clone)]
+pub struct Doors {
+    inside: Arc<Inside>,
+}
+
+struct Inside {
+    node: Node,
+    limits: Limits,
+}
+
+/// When to give up, and whose wish that is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) is_clients: bool,
+}
+
+impl Deadline {
+    fn new(asked: Option<Duration>, own: Duration) -> Self {
+        let now = Instant::now();
+        match asked {
+            Some(asked) if asked < own => Self {
+                at: now + asked,
+                is_clients: true,
+            },
+            _ => Self {
+                at: now + own,
+                is_clients: false,
+            },
+        }
+    }
+}
+
+/// One call on its way through.
+pub(super) struct Call {
+    doors: Doors,
+    pub(super) deadline: Deadline,
+    /// The encoded request.
+    pub(super) message_bytes: usize,
+}
+
+impl Call {
+    pub(super) fn node(&self) -> &Node {
+        &self.doors.inside.node
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.doors.inside.limits
+    }
+}
+
+/// Which calls a learner answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Learner {
+    Never,
+    /// The call looks for itself.
+    Itself,
+}
+
+impl Doors {
+    pub fn new(node: Node, limits: Limits) -> Self {
+        Self {
+            inside: Arc::new(Inside { node, limits }),
+        }
+    }
+
+    /// Answers one HTTP/2 request. Never fails: a refusal is an answer.
+    pub async fn answer<B>(self, request: Request<B>) -> Response<ReplyBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        if let Err(response) = grpc::check_call(&request) {
+            return *response;
+        }
+        match request.uri().path() {
+            "/etcdserverpb.KV/Range" => {
+                self.unary(request, Learner::Itself, message, kv::range)
+                    .await
+            }
+            "/etcdserverpb.KV/Put" => self.unary(request, Learner::Never, message, kv::put).await,
+            "/etcdserverpb.KV/Txn" => self.unary(request, Learner::Never, txn, kv::txn).await,
+            "/etcdserverpb.KV/DeleteRange" => {
+                self.unary(request, Learner::Never, message, kv::delete_range)
+                    .await
+            }
+            "/etcdserverpb.KV/Compact" => {
+                self.unary(request, Learner::Never, message, kv::compact)
+                    .await
+            }
+            "/etcdserverpb.Cluster/MemberList" => {
+                self.unary(request, Learner::Never, message, cluster::member_list)
+                    .await
+            }
+            "/etcdserverpb.Maintenance/Status" => {
+                self.unary(request, Learner::Itself, message, maintenance::status)
+                    .await
+            }
+            "/grpc.health.v1.Health/Check" => {
+                self.unary(request, Learner::Itself, message, health::check)
+                    .await
+            }
+            "/grpc.health.v1.Health/Watch" => self.health_watch(request).await,
+            path => grpc::refuse(&unknown(path)),
+        }
+    }
+
+    async fn unary<B, Question, Answer, Answering>(
+        self,
+        request: Request<B>,
+        learner: Learner,
+        decode: fn(Bytes) -> Result<Question, Status>,
+        call: fn(Call, Question) -> Answering,
+    ) -> Response<ReplyBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        Answer: Message,
+        Answering: Future<Output = Result<Answer, Status>>,
+    {
+        let answer = async {
+            let (call_of, bytes) = self.receive(request, learner).await?;
+            call(call_of, decode(bytes)?).await
+        };
+        match answer.await {
+            Ok(answer) => grpc::reply(&answer),
+            Err(status) => grpc::refuse(&status),
+        }
+    }
+
+    /// The message of a call and its deadline, once what every call must satisfy is checked.
+    async fn receive<B>(
+        self,
+        request: Request<B>,
+        learner: Learner,
+    ) -> Result<(Call, Bytes), Status>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, mut body) = request.into_parts();
+        let metadata = Metadata::read(&head.headers)?;
+        let limits = self.inside.limits;
+        let deadline = Deadline::new(metadata.timeout, limits.request_timeout);
+        let bytes =
+            grpc::read_message(&head.headers, &mut body, limits.receive_bytes_max()).await?;
+        if learner == Learner::Never && self.inside.node.is_learner() {
+            return Err(status::not_for_learners());
+        }
+        if metadata.require_leader && !self.inside.node.has_leader() {
+            return Err(status::no_leader());
+        }
+        Ok((
+            Call {
+                doors: self,
+                deadline,
+                message_bytes: bytes.len(),
+            },
+            bytes,
+        ))
+    }
+
+    async fn health_watch<B>(self, request: Request<B>) -> Response<ReplyBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let received = self.receive(request, Learner::Itself).await;
+        match received.and_then(|(_, bytes)| message(bytes)) {
+            Ok(question) => grpc::reply_and_stay(&health::watch(&question)),
+            Err(status) => grpc::refuse(&status),
+        }
+    }
+}
+
+fn message<M: Message + Default>(bytes: Bytes) -> Result<M, Status> {
+    M::decode(bytes).map_err(|error| grpc::malformed(&error))
+}
+
+/// A transaction nested too deep has more operations along its path than any limit allows.
+fn txn(bytes: Bytes) -> Result<crate::proto::etcdserverpb::TxnRequest, Status> {
+    txn_wire::decode(bytes).map_err(|error| match error {
+        txn_wire::TxnDecodeError::Malformed(error) => grpc::malformed(&error),
+        txn_wire::TxnDecodeError::TooDeep => status::invalid(validate::Invalid::TooManyOperations),
+    })
+}
+
+/// Calls that etcd 3.6 has and that are not there yet. Everything else is unknown, as in etcd.
+const NOT_YET: &[(&str, &[&str])] = &[
+    ("etcdserverpb.KV", &[]),
+    ("grpc.health.v1.Health", &[]),
+    ("etcdserverpb.Watch", &["Watch"]),
+    (
+        "etcdserverpb.Lease",
+        &[
+            "LeaseGrant",
+            "LeaseRevoke",
+            "LeaseKeepAlive",
+            "LeaseTimeToLive",
+            "LeaseLeases",
+        ],
+    ),
+    (
+        "etcdserverpb.Cluster",
+        &["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
+    ),
+    (
+        "etcdserverpb.Maintenance",
+        &[
+            "Alarm",
+            "Defragment",
+            "Hash",
+            "HashKV",
+            "Snapshot",
+            "MoveLeader",
+            "Downgrade",
+        ],
+    ),
+    (
+        "etcdserverpb.Auth",
+        &[
+            "AuthEnable",
+            "AuthDisable",
+            "AuthStatus",
+            "Authenticate",
+            "UserAdd",
+            "UserGet",
+            "UserList",
+            "UserDelete",
+            "UserChangePassword",
+            "UserGrantRole",
+            "UserRevokeRole",
+            "RoleAdd",
+            "RoleGet",
+            "RoleList",
+            "RoleDelete",
+            "RoleGrantPermission",
+            "RoleRevokePermission",
+        ],
+    ),
+    ("v3lockpb.Lock", &["Lock", "Unlock"]),
+    (
+        "v3electionpb.Election",
+        &["Campaign", "Proclaim", "Leader", "Observe", "Resign"],
+    ),
+];
+
+fn unknown(path: &str) -> Status {
+    let Some((service, method)) = path
+        .strip_prefix('/')
+        .and_then(|path| path.rsplit_once('/'))
+    else {
+        return Status::unimplemented(format!("malformed method name: {path:?}"));
+    };
+    match NOT_YET.iter().find(|(name, _)| *name == service) {
+        None => status::unknown_service(service),
+        Some((_, methods)) if methods.contains(&method) => status::not_there_yet(service, method),
+        Some(_) => status::unknown_method(service, method),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_nobody_answers_says_why() {
+        let text = |path: &str| unknown(path).message().to_owned();
+        assert_eq!(
+            text("/etcdserverpb.Nobody/Range"),
+            "unknown service etcdserverpb.Nobody"
+        );
+        assert_eq!(
+            text("/etcdserverpb.KV/RangeStream"),
+            "unknown method RangeStream for service etcdserverpb.KV"
+        );
+        assert_eq!(
+            text("/etcdserverpb.Lease/LeaseGrant"),
+            "quorate: etcdserverpb.Lease/LeaseGrant is not there yet"
+        );
+        assert_eq!(text("/nothing"), "malformed method name: \"/nothing\"");
+        assert_eq!(
+            text("nothing/at/all"),
+            "malformed method name: \"nothing/at/all\""
+        );
+    }
+
+    #[test]
+    fn the_shorter_deadline_wins_and_keeps_its_owner() {
+        let own = Duration::from_secs(7);
+        assert!(!Deadline::new(None, own).is_clients);
+        assert!(!Deadline::new(Some(own), own).is_clients);
+        assert!(Deadline::new(Some(Duration::from_secs(1)), own).is_clients);
+    }
+}

@@ -1,0 +1,86 @@
+//! Accepting clients.
+
+use super::dispatch::Doors;
+use crate::env::{Listener, Stream};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How often an idle connection is asked whether it lives, and how long it may take to answer:
+/// without this a half-open link is never noticed (invariant 11).
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Room for one request of the largest size without a round trip for the window.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// After this running requests are cut off.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Out of file descriptors, most likely: give clients time to go.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves clients until `stop` turns true (or its sender is gone); then lets running requests
+/// finish, closes every connection and returns.
+///
+/// Concurrent streams of a connection are not limited, as in etcd: one client's thousands of
+/// watchers and waiting requests share a connection. What is bounded is inside: the node's own
+/// admission, and the message size.
+pub async fn serve(mut listener: Box<dyn Listener>, doors: Doors, mut stop: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(stream) => {
+                    connections.spawn(serve_connection(stream, doors.clone(), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept of a client failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            () = stopped(&mut stop) => break,
+        }
+    }
+    drop(listener);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_GRACE, finished).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone cannot say stop any more.
+    stop.wait_for(|stop| *stop).await.ok();
+}
+
+async fn serve_connection(stream: Stream, doors: Doors, mut stop: watch::Receiver<bool>) {
+    let peer = stream.peer().to_owned();
+    let service = service_fn(move |request| {
+        let doors = doors.clone();
+        async move { Ok::<_, Infallible>(doors.answer(request).await) }
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(None)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer, %error, "a client's connection ended");
+    }
+}

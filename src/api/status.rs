@@ -1,0 +1,154 @@
+//! Every way to say no, with etcd's code and etcd's text. Clients match the text before the code.
+
+use super::dispatch::Deadline;
+use super::validate::Invalid;
+use crate::node::NodeError;
+use crate::state_machine::Refusal;
+use tonic::{Code, Status};
+
+const TOO_LARGE: (Code, &str) = (Code::InvalidArgument, "etcdserver: request is too large");
+const KEY_NOT_FOUND: (Code, &str) = (Code::InvalidArgument, "etcdserver: key not found");
+
+fn status((code, text): (Code, &'static str)) -> Status {
+    Status::new(code, text)
+}
+
+/// What the door itself refuses.
+pub(super) fn invalid(invalid: Invalid) -> Status {
+    status(match invalid {
+        Invalid::EmptyKey => (Code::InvalidArgument, "etcdserver: key is not provided"),
+        Invalid::NoOperation => KEY_NOT_FOUND,
+        Invalid::ValueProvided => (Code::InvalidArgument, "etcdserver: value is provided"),
+        Invalid::LeaseProvided => (Code::InvalidArgument, "etcdserver: lease is provided"),
+        Invalid::SortOption => (Code::InvalidArgument, "etcdserver: invalid sort option"),
+        Invalid::TooManyOperations => (
+            Code::InvalidArgument,
+            "etcdserver: too many operations in txn request",
+        ),
+        Invalid::DuplicateKey => (
+            Code::InvalidArgument,
+            "etcdserver: duplicate key given in txn request",
+        ),
+        Invalid::TooLarge => TOO_LARGE,
+    })
+}
+
+/// What the state machine refuses.
+pub(super) fn refused(refusal: Refusal) -> Status {
+    status(match refusal {
+        Refusal::Compacted => (
+            Code::OutOfRange,
+            "etcdserver: mvcc: required revision has been compacted",
+        ),
+        Refusal::FutureRevision => (
+            Code::OutOfRange,
+            "etcdserver: mvcc: required revision is a future revision",
+        ),
+        Refusal::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
+        Refusal::KeyNotFound => KEY_NOT_FOUND,
+        Refusal::TooLarge => TOO_LARGE,
+    })
+}
+
+/// Why the node could not carry it out. A deadline that passed was the client's own or etcd's
+/// limit for every request, whichever came first, and the two have different names.
+pub(super) fn failed(error: NodeError, deadline: Deadline) -> Status {
+    status(match error {
+        NodeError::NoLeader => (Code::Unavailable, "etcdserver: no leader"),
+        NodeError::LeaderChanged => (Code::Unavailable, "etcdserver: leader changed"),
+        NodeError::Timeout | NodeError::DeadlineExceeded => {
+            if deadline.is_clients {
+                (
+                    Code::DeadlineExceeded,
+                    "etcdserver: context deadline exceeded",
+                )
+            } else {
+                (Code::Unavailable, "etcdserver: request timed out")
+            }
+        }
+        NodeError::TimeoutLeaderFail => (
+            Code::Unavailable,
+            "etcdserver: request timed out, possibly due to previous leader failure",
+        ),
+        NodeError::TimeoutConnectionLost => (
+            Code::Unavailable,
+            "etcdserver: request timed out, possibly due to connection lost",
+        ),
+        // etcd sends this one without a code of its own: Unknown, although its table says
+        // ResourceExhausted.
+        NodeError::TooManyRequests => (Code::Unknown, "etcdserver: too many requests"),
+        NodeError::TooLarge => TOO_LARGE,
+        NodeError::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
+    })
+}
+
+pub(super) fn no_leader() -> Status {
+    Status::unavailable("etcdserver: no leader")
+}
+
+pub(super) fn not_for_learners() -> Status {
+    Status::failed_precondition("etcdserver: rpc not supported for learner")
+}
+
+/// A call that etcd has and we do not have yet.
+pub(super) fn not_there_yet(service: &str, method: &str) -> Status {
+    Status::unimplemented(format!("quorate: {service}/{method} is not there yet"))
+}
+
+pub(super) fn unknown_service(service: &str) -> Status {
+    Status::unimplemented(format!("unknown service {service}"))
+}
+
+pub(super) fn unknown_method(service: &str, method: &str) -> Status {
+    Status::unimplemented(format!("unknown method {method} for service {service}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    fn deadline(is_clients: bool) -> Deadline {
+        Deadline {
+            at: Instant::now(),
+            is_clients,
+        }
+    }
+
+    #[test]
+    fn a_passed_deadline_is_named_after_its_owner() {
+        for error in [NodeError::Timeout, NodeError::DeadlineExceeded] {
+            assert_eq!(failed(error, deadline(true)).code(), Code::DeadlineExceeded);
+            let own = failed(error, deadline(false));
+            assert_eq!(own.code(), Code::Unavailable);
+            assert_eq!(own.message(), "etcdserver: request timed out");
+        }
+    }
+
+    /// Clients retry a write on Unavailable only if the text is not one of the timeouts, so a write
+    /// that may have happened must never say anything else.
+    #[test]
+    fn unknown_outcomes_never_look_like_a_plain_refusal() {
+        for error in [
+            NodeError::NoLeader,
+            NodeError::LeaderChanged,
+            NodeError::Timeout,
+            NodeError::TimeoutLeaderFail,
+            NodeError::TimeoutConnectionLost,
+            NodeError::DeadlineExceeded,
+            NodeError::TooManyRequests,
+            NodeError::TooLarge,
+            NodeError::Stopped,
+        ] {
+            let status = failed(error, deadline(false));
+            assert!(status.message().starts_with("etcdserver: "), "{status:?}");
+            if error.is_unknown_outcome() {
+                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+            }
+        }
+        assert_eq!(
+            failed(NodeError::TooManyRequests, deadline(false)).code(),
+            Code::Unknown
+        );
+    }
+}
