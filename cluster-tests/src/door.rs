@@ -48,7 +48,11 @@ impl Door {
     /// # Errors
     /// Whatever the member or the way to it says; the outcome is then unknown.
     pub async fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Answer<i64> {
-        let request = PutRequest { key: key.into(), value: value.into(), ..Default::default() };
+        let request = PutRequest {
+            key: key.into(),
+            value: value.into(),
+            ..Default::default()
+        };
         let response = self.kv.put(request).await?.into_inner();
         Ok(revision(response.header.as_ref()))
     }
@@ -68,8 +72,13 @@ impl Door {
                 })),
             })
             .collect();
-        let request = TxnRequest { success, ..Default::default() };
-        Ok(revision(self.kv.txn(request).await?.into_inner().header.as_ref()))
+        let request = TxnRequest {
+            success,
+            ..Default::default()
+        };
+        Ok(revision(
+            self.kv.txn(request).await?.into_inner().header.as_ref(),
+        ))
     }
 
     /// A linearizable read of one key, with the store's revision.
@@ -77,9 +86,15 @@ impl Door {
     /// # Errors
     /// Whatever the member or the way to it says.
     pub async fn get(&mut self, key: impl Into<Bytes>) -> Answer<(i64, Option<KeyValue>)> {
-        let request = RangeRequest { key: key.into(), ..Default::default() };
+        let request = RangeRequest {
+            key: key.into(),
+            ..Default::default()
+        };
         let response = self.kv.range(request).await?.into_inner();
-        Ok((revision(response.header.as_ref()), response.kvs.into_iter().next()))
+        Ok((
+            revision(response.header.as_ref()),
+            response.kvs.into_iter().next(),
+        ))
     }
 
     /// Every key at one revision, read linearizably and in pages; with that revision.
@@ -114,7 +129,11 @@ impl Door {
     /// # Errors
     /// Whatever the member or the way to it says.
     pub async fn status(&mut self) -> Answer<StatusResponse> {
-        Ok(self.maintenance.status(StatusRequest {}).await?.into_inner())
+        Ok(self
+            .maintenance
+            .status(StatusRequest {})
+            .await?
+            .into_inner())
     }
 }
 

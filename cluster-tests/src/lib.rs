@@ -13,15 +13,9 @@
 //! | [`differential`] | the same requests to Quorate and to a real etcd, every answer compared |
 //! | [`bench`] | the same load on Quorate and on etcd, in turn |
 #![allow(clippy::print_stdout, reason = "the laboratory talks to a terminal")]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
-pub mod bench;
 pub mod cluster;
-pub mod demo;
-pub mod differential;
 pub mod door;
-pub mod faults;
-pub mod history;
-pub mod judge;
 pub mod observe;
 pub mod wait;
-pub mod workload;

@@ -91,14 +91,19 @@ pub async fn inspect(peer_url: &str, with_hash: bool) -> Result<InspectResponse>
         .await
         .with_context(|| format!("dial {peer_url}"))?;
     let request = InspectRequest { with_hash };
-    Ok(PeerClient::new(channel).inspect(request).await.context("inspect")?.into_inner())
+    Ok(PeerClient::new(channel)
+        .inspect(request)
+        .await
+        .context("inspect")?
+        .into_inner())
 }
 
 fn from_inspect(answer: InspectResponse) -> Observation {
     let index = |position: Option<quorate::proto::peer::Position>| position.map_or(0, |p| p.index);
-    let fingerprint = answer
-        .hashed_at
-        .map(|at| Fingerprint { at: at.index, hash: answer.state_hash.to_vec() });
+    let fingerprint = answer.hashed_at.map(|at| Fingerprint {
+        at: at.index,
+        hash: answer.state_hash.to_vec(),
+    });
     Observation {
         member_id: answer.member_id,
         term: answer.term,
@@ -121,11 +126,17 @@ async fn from_status(client_url: &str, with_hash: bool) -> Result<Observation> {
         bail!("a status without a header");
     };
     let fingerprint = if with_hash {
-        let answer = door.maintenance.hash_kv(HashKvRequest { revision: 0 }).await;
+        let answer = door
+            .maintenance
+            .hash_kv(HashKvRequest { revision: 0 })
+            .await;
         let answer = answer.context("hash")?.into_inner();
         let at = answer.header.as_ref().map_or(0, |header| header.revision);
         let at = u64::try_from(at).context("a negative revision")?;
-        Some(Fingerprint { at, hash: answer.hash.to_be_bytes().to_vec() })
+        Some(Fingerprint {
+            at,
+            hash: answer.hash.to_be_bytes().to_vec(),
+        })
     } else {
         None
     };

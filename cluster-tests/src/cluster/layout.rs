@@ -31,7 +31,10 @@ pub struct Layout {
 impl Layout {
     /// 127.0.0.1 and the well-known ports: for the user's cluster alone.
     pub const fn well_known() -> Self {
-        Self { ip: Ipv4Addr::LOCALHOST, port_shift: 0 }
+        Self {
+            ip: Ipv4Addr::LOCALHOST,
+            port_shift: 0,
+        }
     }
 
     /// A loopback address that no other cluster uses, found by binding it.
@@ -42,11 +45,17 @@ impl Layout {
         for _ in 0..64 {
             let nth = CLAIMED.fetch_add(1, Ordering::Relaxed);
             // The low bits of the process id and a counter; neighbours in a test run differ in both.
-            let [_, _, high, low] = std::process::id().wrapping_mul(7).wrapping_add(nth).to_be_bytes();
+            let [_, _, high, low] = std::process::id()
+                .wrapping_mul(7)
+                .wrapping_add(nth)
+                .to_be_bytes();
             let [.., block] = nth.to_be_bytes();
             let ip = Ipv4Addr::new(127, 64 + block % 64, high, low);
             // Shifted, because a server on 0.0.0.0:2379 would hold the port on every address.
-            let layout = Self { ip, port_shift: 20_000 };
+            let layout = Self {
+                ip,
+                port_shift: 20_000,
+            };
             if (1..=NODES_MAX).all(|node| layout.is_free(node)) {
                 return Ok(layout);
             }
@@ -57,7 +66,21 @@ impl Layout {
     fn is_free(self, node: u16) -> bool {
         [self.client_port(node), self.peer_port(node)]
             .into_iter()
-            .all(|port| TcpListener::bind(SocketAddrV4::new(self.ip, port)).is_ok())
+            .all(|port| self.can_bind(port))
+    }
+
+    fn can_bind(self, port: u16) -> bool {
+        TcpListener::bind(SocketAddrV4::new(self.ip, port)).is_ok()
+    }
+
+    /// The addresses of the first `nodes` that another program holds.
+    pub fn busy(self, nodes: usize) -> Vec<String> {
+        let ports =
+            (1..=Self::number(nodes)).flat_map(|n| [self.client_port(n), self.peer_port(n)]);
+        ports
+            .filter(|port| !self.can_bind(*port))
+            .map(|port| format!("{}:{port}", self.ip))
+            .collect()
     }
 
     const fn client_port(self, node: u16) -> u16 {
@@ -70,7 +93,10 @@ impl Layout {
 
     fn number(node: usize) -> u16 {
         let number = u16::try_from(node).unwrap_or(u16::MAX);
-        assert!((1..=NODES_MAX).contains(&number), "nodes are numbered 1 to {NODES_MAX}");
+        assert!(
+            (1..=NODES_MAX).contains(&number),
+            "nodes are numbered 1 to {NODES_MAX}"
+        );
         number
     }
 

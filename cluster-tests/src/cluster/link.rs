@@ -67,8 +67,9 @@ impl Link {
     /// # Errors
     /// The address is in use.
     pub async fn open(listen: &str, target: String) -> Result<Self> {
-        let listener =
-            TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("listen on {listen}"))?;
         let (state, watched) = watch::channel(LinkState::default());
         let accept = tokio::spawn(accept(listener, target, watched));
         Ok(Self { state, accept })
@@ -117,7 +118,11 @@ async fn connection(dialler: TcpStream, target: String, mut state: watch::Receiv
         return;
     };
     // Nagle's algorithm here would show as latency of the product.
-    if dialler.set_nodelay(true).and_then(|()| dialled.set_nodelay(true)).is_err() {
+    if dialler
+        .set_nodelay(true)
+        .and_then(|()| dialled.set_nodelay(true))
+        .is_err()
+    {
         return;
     }
     let (mut dialler, mut dialled) = (dialler, dialled);

@@ -29,7 +29,10 @@ async fn echo_behind_a_link() -> (Link, String) {
 async fn echoes(stream: &mut TcpStream, word: &[u8]) -> bool {
     stream.write_all(word).await.unwrap();
     let mut heard = vec![0; word.len()];
-    timeout(PATIENCE, stream.read_exact(&mut heard)).await.unwrap().unwrap();
+    timeout(PATIENCE, stream.read_exact(&mut heard))
+        .await
+        .unwrap()
+        .unwrap();
     heard == word
 }
 
@@ -42,8 +45,16 @@ async fn is_reset(stream: &mut TcpStream) -> bool {
     read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }
 
-const FORTH: LinkState = LinkState { forth_cut: true, back_cut: false, delay: Duration::ZERO };
-const BACK: LinkState = LinkState { forth_cut: false, back_cut: true, delay: Duration::ZERO };
+const FORTH: LinkState = LinkState {
+    forth_cut: true,
+    back_cut: false,
+    delay: Duration::ZERO,
+};
+const BACK: LinkState = LinkState {
+    forth_cut: false,
+    back_cut: true,
+    delay: Duration::ZERO,
+};
 
 #[tokio::test]
 async fn an_open_link_forwards_bytes_and_ends() {
@@ -51,7 +62,10 @@ async fn an_open_link_forwards_bytes_and_ends() {
     let mut stream = TcpStream::connect(&address).await.unwrap();
     assert!(echoes(&mut stream, b"hello").await);
     stream.shutdown().await.unwrap();
-    let end = timeout(PATIENCE, stream.read(&mut [0; 16])).await.unwrap().unwrap();
+    let end = timeout(PATIENCE, stream.read(&mut [0; 16]))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(end, 0);
 }
 
@@ -112,14 +126,20 @@ async fn an_end_does_not_cross_a_cut() {
 async fn a_delay_holds_bytes_back_in_order() {
     let (link, address) = echo_behind_a_link().await;
     let delay = Duration::from_millis(40);
-    link.set(LinkState { delay, ..LinkState::default() });
+    link.set(LinkState {
+        delay,
+        ..LinkState::default()
+    });
     let mut stream = TcpStream::connect(&address).await.unwrap();
     let start = Instant::now();
     for word in [b"one", b"two"] {
         stream.write_all(word).await.unwrap();
     }
     let mut heard = [0; 6];
-    timeout(PATIENCE, stream.read_exact(&mut heard)).await.unwrap().unwrap();
+    timeout(PATIENCE, stream.read_exact(&mut heard))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(&heard, b"onetwo");
     assert!(start.elapsed() >= 2 * delay);
 }
@@ -128,7 +148,12 @@ async fn a_delay_holds_bytes_back_in_order() {
 async fn a_dead_target_is_a_reset() {
     let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead = probe.local_addr().unwrap().to_string();
-    let listen = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let listen = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
     drop(probe);
     let _link = Link::open(&listen, dead).await.unwrap();
     let mut stream = TcpStream::connect(&listen).await.unwrap();

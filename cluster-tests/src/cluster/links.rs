@@ -28,7 +28,11 @@ impl Links {
                 links.insert((from, to), link);
             }
         }
-        Ok(Self { links, topology: Topology::healed(), delay: Duration::ZERO })
+        Ok(Self {
+            links,
+            topology: Topology::healed(),
+            delay: Duration::ZERO,
+        })
     }
 
     pub fn topology(&self) -> &Topology {

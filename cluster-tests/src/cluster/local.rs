@@ -47,7 +47,11 @@ impl Cluster {
         std::fs::create_dir_all(&spec.dir)
             .with_context(|| format!("create {}", spec.dir.display()))?;
         let links = spec.links && spec.program == Program::Quorate && spec.nodes > 1;
-        let links = if links { Some(Links::open(spec.layout, spec.nodes).await?) } else { None };
+        let links = if links {
+            Some(Links::open(spec.layout, spec.nodes).await?)
+        } else {
+            None
+        };
         let binary = spec.program.binary()?;
         let mut members = Vec::new();
         for node in 1..=spec.nodes {
@@ -67,7 +71,11 @@ impl Cluster {
             member.start()?;
             members.push(member);
         }
-        Ok(Self { spec, members, links })
+        Ok(Self {
+            spec,
+            members,
+            links,
+        })
     }
 
     pub fn program(&self) -> Program {
@@ -114,7 +122,9 @@ impl Cluster {
     /// # Errors
     /// The members of this cluster dial each other directly.
     pub fn links(&mut self) -> Result<&mut Links> {
-        self.links.as_mut().context("this cluster has no links to cut")
+        self.links
+            .as_mut()
+            .context("this cluster has no links to cut")
     }
 
     /// A client of one member whose calls take at most `deadline`.
@@ -131,9 +141,14 @@ impl Cluster {
     /// It does not answer.
     pub async fn observe(&self, node: usize, with_hash: bool) -> Result<Observation> {
         let peer_url = self.spec.layout.peer_url(node);
-        observe(self.spec.program, &peer_url, &self.client_url(node), with_hash)
-            .await
-            .with_context(|| format!("node {node}"))
+        observe(
+            self.spec.program,
+            &peer_url,
+            &self.client_url(node),
+            with_hash,
+        )
+        .await
+        .with_context(|| format!("node {node}"))
     }
 
     /// Waits until each of `nodes` answers a linearizable read.
@@ -155,7 +170,10 @@ impl Cluster {
                 }
             });
             if ended.await.with_context(|| last_lines(&log))? {
-                bail!("node {node} has ended instead of serving: {}", last_lines(&log));
+                bail!(
+                    "node {node} has ended instead of serving: {}",
+                    last_lines(&log)
+                );
             }
         }
         Ok(())
@@ -173,7 +191,9 @@ impl Cluster {
             }
             let leader = seen.iter().find(|(_, observation)| observation.is_leader());
             let (node, leader) = leader.context("nobody leads")?;
-            let follow = seen.iter().all(|(_, observation)| observation.leader == leader.member_id);
+            let follow = seen
+                .iter()
+                .all(|(_, observation)| observation.leader == leader.member_id);
             ensure!(follow, "not all follow node {node}");
             Ok(*node)
         })
@@ -192,7 +212,10 @@ impl Cluster {
                 let observation = self.observe(node, true).await?;
                 let fingerprint = observation.fingerprint.context("no hash in the answer")?;
                 let first = first.get_or_insert_with(|| fingerprint.clone());
-                ensure!(first.at == fingerprint.at, "{first} and, on node {node}, {fingerprint}");
+                ensure!(
+                    first.at == fingerprint.at,
+                    "{first} and, on node {node}, {fingerprint}"
+                );
                 if *first != fingerprint {
                     return Ok(Err(format!("{first} and, on node {node}, {fingerprint}")));
                 }

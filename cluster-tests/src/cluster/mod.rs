@@ -14,8 +14,9 @@
 //! | [`link`] | one proxy: forwards, drops, delays, resets |
 //! | [`links`] | all proxies of a cluster under one topology |
 //! | [`local`] | members and links together; waiting until they serve, who leads |
-//! | [`daemon`] [`control`] | the process behind `scripts/cluster`, and how to talk to it |
+//! | [`daemon`] [`control`] [`commands`] | the process behind `scripts/cluster`, how to talk to it, what users see |
 
+pub mod commands;
 pub mod control;
 pub mod daemon;
 pub mod layout;

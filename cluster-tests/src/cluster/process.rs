@@ -30,7 +30,13 @@ pub struct Process {
 
 impl Process {
     pub fn new(binary: PathBuf, arguments: Vec<String>, log: PathBuf) -> Self {
-        Self { binary, arguments, log, child: None, paused: false }
+        Self {
+            binary,
+            arguments,
+            log,
+            child: None,
+            paused: false,
+        }
     }
 
     /// Starts it; its output goes to the end of the log file.
@@ -116,10 +122,14 @@ impl Process {
             self.resume()?;
         }
         self.signal(Signal::SIGTERM)?;
-        let ended = until("the process to end on SIGTERM", limit, async || match self.pid() {
-            None => Look::Ready(()),
-            Some(pid) => Look::NotYet(format!("process {pid} runs")),
-        });
+        let ended = until(
+            "the process to end on SIGTERM",
+            limit,
+            async || match self.pid() {
+                None => Look::Ready(()),
+                Some(pid) => Look::NotYet(format!("process {pid} runs")),
+            },
+        );
         let ended = ended.await;
         self.kill();
         ended
@@ -130,13 +140,15 @@ impl Process {
     /// # Errors
     /// It still runs at the limit, or was never started.
     pub async fn exit_status(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let status = until("the process to exit", limit, async || match &mut self.child {
-            None => Look::Ready(None),
-            Some(child) => match child.try_wait() {
-                Ok(None) => Look::NotYet("it runs".to_owned()),
-                Ok(Some(status)) => Look::Ready(Some(status)),
-                Err(error) => Look::NotYet(error.to_string()),
-            },
+        let status = until("the process to exit", limit, async || {
+            match &mut self.child {
+                None => Look::Ready(None),
+                Some(child) => match child.try_wait() {
+                    Ok(None) => Look::NotYet("it runs".to_owned()),
+                    Ok(Some(status)) => Look::Ready(Some(status)),
+                    Err(error) => Look::NotYet(error.to_string()),
+                },
+            }
         });
         status.await?.context("it was not running")
     }
@@ -162,7 +174,10 @@ impl Process {
     pub fn resident_bytes(&mut self) -> Result<u64> {
         let pid = self.pid().context("it does not run")?;
         let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).context("read statm")?;
-        let pages = statm.split_whitespace().nth(1).context("statm without a second field")?;
+        let pages = statm
+            .split_whitespace()
+            .nth(1)
+            .context("statm without a second field")?;
         Ok(pages.parse::<u64>().context("statm without numbers")? * PAGE_BYTES)
     }
 }
@@ -245,7 +260,10 @@ mod tests {
             process
         });
         let mut process = started.join().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
         let exit = process.exit_status(Duration::from_secs(10));
         assert!(!runtime.block_on(exit).unwrap().success());
     }

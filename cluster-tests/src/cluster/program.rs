@@ -41,10 +41,20 @@ impl Program {
             Self::Quorate => {
                 let here = std::env::current_exe().context("where this program is")?;
                 // Tests run one directory further down.
-                let beside = here.ancestors().skip(1).take(2).map(|dir| dir.join("quorate"));
-                beside.into_iter().find(|path| path.is_file()).with_context(|| {
-                    format!("no quorate binary beside {}: cargo build --release", here.display())
-                })
+                let beside = here
+                    .ancestors()
+                    .skip(1)
+                    .take(2)
+                    .map(|dir| dir.join("quorate"));
+                beside
+                    .into_iter()
+                    .find(|path| path.is_file())
+                    .with_context(|| {
+                        format!(
+                            "no quorate binary beside {}: cargo build --release",
+                            here.display()
+                        )
+                    })
             }
             Self::Etcd => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
@@ -61,9 +71,17 @@ impl Program {
 
     /// Everything after the binary. `through_links`: dial peers through the proxies.
     pub fn arguments(self, plan: &MemberPlan<'_>) -> Vec<String> {
-        let MemberPlan { layout, node, nodes, data_dir, token, through_links } = *plan;
-        let cluster: Vec<String> =
-            (1..=nodes).map(|n| format!("{}={}", name(n), layout.peer_url(n))).collect();
+        let MemberPlan {
+            layout,
+            node,
+            nodes,
+            data_dir,
+            token,
+            through_links,
+        } = *plan;
+        let cluster: Vec<String> = (1..=nodes)
+            .map(|n| format!("{}={}", name(n), layout.peer_url(n)))
+            .collect();
         let mut arguments = Vec::new();
         if self == Self::Quorate {
             arguments.push("serve".to_owned());
@@ -79,7 +97,11 @@ impl Program {
             ("--initial-cluster-state", "new".to_owned()),
             ("--initial-cluster-token", token.to_owned()),
         ];
-        arguments.extend(flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
+        arguments.extend(
+            flags
+                .into_iter()
+                .flat_map(|(flag, value)| [flag.to_owned(), value]),
+        );
         if through_links && self == Self::Quorate && nodes > 1 {
             let dials: Vec<String> = (1..=nodes)
                 .filter(|to| *to != node)

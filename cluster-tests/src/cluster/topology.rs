@@ -30,9 +30,15 @@ impl Topology {
     /// # Errors
     /// The text is not one, or names a node that does not exist.
     pub fn parse(text: &str, nodes: usize) -> Result<Self> {
-        ensure!(!text.trim().is_empty(), "an empty partition; to undo one: heal");
+        ensure!(
+            !text.trim().is_empty(),
+            "an empty partition; to undo one: heal"
+        );
         if !text.contains('>') {
-            let sides = text.split('|').map(|side| list(side, nodes)).collect::<Result<Vec<_>>>()?;
+            let sides = text
+                .split('|')
+                .map(|side| list(side, nodes))
+                .collect::<Result<Vec<_>>>()?;
             return Ok(Self::sides(&sides, nodes));
         }
         let mut topology = Self::healed();
@@ -49,8 +55,9 @@ impl Topology {
 
     /// Two nodes hear each other if they share a side. Nodes on no side form one of their own.
     pub fn sides(sides: &[Vec<usize>], nodes: usize) -> Self {
-        let rest: Vec<usize> =
-            (1..=nodes).filter(|node| !sides.iter().any(|side| side.contains(node))).collect();
+        let rest: Vec<usize> = (1..=nodes)
+            .filter(|node| !sides.iter().any(|side| side.contains(node)))
+            .collect();
         let mut topology = Self::healed();
         for a in 1..=nodes {
             for b in 1..=nodes {
@@ -73,16 +80,20 @@ impl Topology {
 
     /// `node` hears nobody; everybody hears it.
     pub fn deaf(node: usize, nodes: usize) -> Self {
-        (1..=nodes).filter(|other| *other != node).fold(Self::healed(), |topology, other| {
-            topology.and_one_way(other, node)
-        })
+        (1..=nodes)
+            .filter(|other| *other != node)
+            .fold(Self::healed(), |topology, other| {
+                topology.and_one_way(other, node)
+            })
     }
 
     /// `node` hears everybody; nobody hears it.
     pub fn mute(node: usize, nodes: usize) -> Self {
-        (1..=nodes).filter(|other| *other != node).fold(Self::healed(), |topology, other| {
-            topology.and_one_way(node, other)
-        })
+        (1..=nodes)
+            .filter(|other| *other != node)
+            .fold(Self::healed(), |topology, other| {
+                topology.and_one_way(node, other)
+            })
     }
 
     /// The link between `a` and `b` is down both ways (Cloudflare's outage of 2020, in a cluster of
@@ -119,7 +130,11 @@ impl fmt::Display for Topology {
             if both && b < a {
                 continue;
             }
-            write!(formatter, "{separator}{a}{}{b}", if both { "--x--" } else { "--x->" })?;
+            write!(
+                formatter,
+                "{separator}{a}{}{b}",
+                if both { "--x--" } else { "--x->" }
+            )?;
             separator = "  ";
         }
         Ok(())
@@ -129,8 +144,10 @@ impl fmt::Display for Topology {
 fn list(text: &str, nodes: usize) -> Result<Vec<usize>> {
     text.split(',')
         .map(|word| {
-            let node: usize =
-                word.trim().parse().with_context(|| format!("{word:?} is not a node number"))?;
+            let node: usize = word
+                .trim()
+                .parse()
+                .with_context(|| format!("{word:?} is not a node number"))?;
             if !(1..=nodes).contains(&node) {
                 bail!("there is no node {node}: nodes are 1 to {nodes}");
             }
@@ -144,7 +161,11 @@ mod tests {
     use super::*;
 
     fn cuts(text: &str, nodes: usize) -> Vec<(usize, usize)> {
-        Topology::parse(text, nodes).unwrap().cut.into_iter().collect()
+        Topology::parse(text, nodes)
+            .unwrap()
+            .cut
+            .into_iter()
+            .collect()
     }
 
     #[test]
