@@ -6,6 +6,7 @@
 //! | [`cluster`] | the driver: processes, links, topologies, the daemon behind `scripts/cluster` |
 //! | [`wait`] | polling a condition against a deadline: nothing here sleeps and hopes |
 //! | [`door`] | one member's gRPC doors, without hidden retries |
+//! | [`raw`] | calls whose request is bytes |
 //! | [`observe`] | what a member says of itself, for judges |
 //! | [`history`] [`workload`] [`judge`] | what clients did; who did it; whether it was allowed |
 //! | [`faults`] | the faults a cluster must survive, one story a file |
@@ -17,5 +18,10 @@
 
 pub mod cluster;
 pub mod door;
+pub mod faults;
+pub mod history;
+pub mod judge;
 pub mod observe;
+pub mod raw;
 pub mod wait;
+pub mod workload;

@@ -1,13 +1,14 @@
 //! `cluster-tests`: what the scripts call.
 #![allow(clippy::print_stdout, reason = "it talks to a terminal")]
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use cluster_tests::cluster::control::{Request, tell};
 use cluster_tests::cluster::layout::Layout;
 use cluster_tests::cluster::local::Spec;
 use cluster_tests::cluster::program::Program;
 use cluster_tests::cluster::{commands, daemon};
+use cluster_tests::faults::{self, Context, Story};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,6 +29,21 @@ enum Command {
         dir: PathBuf,
         #[command(subcommand)]
         command: ClusterCommand,
+    },
+    /// Kill, cut and insult clusters; judge what their clients were told.
+    Faults {
+        /// Rounds of kills.
+        #[arg(long, default_value_t = 8)]
+        rounds: usize,
+        /// Repeats a run (default: a random one).
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Only these stories.
+        #[arg(long, value_enum, value_delimiter = ',')]
+        only: Vec<Story>,
+        /// On which server: the judges must be content with etcd too.
+        #[arg(long, value_enum, default_value = "quorate")]
+        program: Program,
     },
 }
 
@@ -97,6 +113,26 @@ fn run(arguments: Arguments) -> Result<()> {
     let runtime = runtime.context("start the runtime")?;
     match arguments.command {
         Command::Cluster { dir, command } => runtime.block_on(cluster(&dir, command)),
+        Command::Faults {
+            rounds,
+            seed,
+            only,
+            program,
+        } => {
+            let seed = seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+            let context = Context {
+                program,
+                seed,
+                rounds,
+                dir: "target/faults".into(),
+            };
+            let stories = if only.is_empty() {
+                &Story::ALL[..]
+            } else {
+                &only
+            };
+            runtime.block_on(Box::pin(faults::run(&context, stories)))
+        }
     }
 }
 
