@@ -1,1 +1,179 @@
-fn main() {}
+//! `cluster-tests`: what the scripts call.
+#![allow(clippy::print_stdout, reason = "it talks to a terminal")]
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use cluster_tests::cluster::control::{Request, tell};
+use cluster_tests::cluster::layout::Layout;
+use cluster_tests::cluster::local::Spec;
+use cluster_tests::cluster::program::Program;
+use cluster_tests::cluster::{commands, daemon};
+use cluster_tests::faults::{self, Context, Story};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The partition laboratory.
+#[derive(Parser)]
+#[command(name = "cluster-tests", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A local cluster to use, kill and split.
+    Cluster {
+        /// Where its data lives.
+        #[arg(long, default_value = "target/cluster")]
+        dir: PathBuf,
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
+    /// Kill, cut and insult clusters; judge what their clients were told.
+    Faults {
+        /// Rounds of kills.
+        #[arg(long, default_value_t = 8)]
+        rounds: usize,
+        /// Repeats a run (default: a random one).
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Only these stories.
+        #[arg(long, value_enum, value_delimiter = ',')]
+        only: Vec<Story>,
+        /// On which server: the judges must be content with etcd too.
+        #[arg(long, value_enum, default_value = "quorate")]
+        program: Program,
+    },
+}
+
+#[derive(Subcommand)]
+enum ClusterCommand {
+    /// Start the cluster, or what is missing of it.
+    Up {
+        /// How many members (default: as many as it has; 3 for a new one).
+        #[arg(long)]
+        nodes: Option<usize>,
+        /// Which server.
+        #[arg(long, value_enum, default_value = "quorate")]
+        program: Program,
+        /// Erase the data first.
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Stop it; the data stays.
+    Down,
+    /// What every member says of itself.
+    Status,
+    /// The end of a member's log.
+    Logs {
+        node: usize,
+        #[arg(long, short = 'n', default_value_t = 50)]
+        lines: usize,
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// kill -9 a member.
+    Kill { node: usize },
+    /// SIGSTOP a member.
+    Pause { node: usize },
+    /// SIGCONT a member.
+    Resume { node: usize },
+    /// Kill a member if it runs, and start it on its data.
+    Restart { node: usize },
+    /// Cut links: "1|2,3" (sides), "1" (isolate), "1,2,3|3,4,5" (bridge), "1>2,3" (one way).
+    Partition { topology: String },
+    /// Open every link.
+    Heal,
+    /// The process that `up` starts.
+    #[command(hide = true)]
+    Daemon {
+        #[arg(long)]
+        nodes: usize,
+        #[arg(long, value_enum)]
+        program: Program,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cluster-tests: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.context("start the runtime")?;
+    match arguments.command {
+        Command::Cluster { dir, command } => runtime.block_on(cluster(&dir, command)),
+        Command::Faults {
+            rounds,
+            seed,
+            only,
+            program,
+        } => {
+            let seed = seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+            let context = Context {
+                program,
+                seed,
+                rounds,
+                dir: "target/faults".into(),
+            };
+            let stories = if only.is_empty() {
+                &Story::ALL[..]
+            } else {
+                &only
+            };
+            runtime.block_on(Box::pin(faults::run(&context, stories)))
+        }
+    }
+}
+
+async fn cluster(dir: &Path, command: ClusterCommand) -> Result<()> {
+    let request = match command {
+        ClusterCommand::Up {
+            nodes,
+            program,
+            fresh,
+        } => {
+            return commands::up(dir, nodes, program, fresh).await;
+        }
+        ClusterCommand::Down => return commands::down(dir).await,
+        ClusterCommand::Status => return commands::status(dir).await,
+        ClusterCommand::Logs {
+            node,
+            lines,
+            follow,
+        } => {
+            return commands::logs(dir, node, lines, follow);
+        }
+        ClusterCommand::Daemon { nodes, program } => {
+            let layout = Layout::well_known();
+            let dir = dir.to_owned();
+            let spec = Spec {
+                program,
+                nodes,
+                layout,
+                dir,
+                links: true,
+                flags: Vec::new(),
+            };
+            return daemon::run(spec).await;
+        }
+        ClusterCommand::Kill { node } => Request::Kill { node },
+        ClusterCommand::Pause { node } => Request::Pause { node },
+        ClusterCommand::Resume { node } => Request::Resume { node },
+        ClusterCommand::Restart { node } => Request::Restart { node },
+        ClusterCommand::Partition { topology } => Request::Partition { topology },
+        ClusterCommand::Heal => Request::Heal,
+    };
+    println!("{}", tell(dir, &request).await?);
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Who listens where.
+//!
+//! The user's cluster of `scripts/cluster` has etcd's well-known ports on 127.0.0.1. Every other
+//! cluster claims a loopback address of its own (all of 127.0.0.0/8 is local), so that clusters
+//! run side by side, disturb nobody's, and a restarted member finds its port free: outgoing
+//! connections take their local ports on 127.0.0.1.
+
+use anyhow::{Result, bail};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const CLIENT_PORT: u16 = 2379;
+const PEER_PORT: u16 = 2380;
+/// Ports of the next member: 2389 and 2390, 2399 and 2400, as in etcd's own examples.
+const PORT_STEP: u16 = 10;
+/// The link from A to B listens on this + 16 A + B.
+const LINK_PORT: u16 = 21_000;
+const NODES_MAX: u16 = 15;
+
+/// Distinguishes clusters of one process.
+static CLAIMED: AtomicU32 = AtomicU32::new(0);
+
+/// The addresses of one cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    ip: Ipv4Addr,
+    /// Added to every client and peer port.
+    port_shift: u16,
+}
+
+impl Layout {
+    /// 127.0.0.1 and the well-known ports: for the user's cluster alone.
+    pub const fn well_known() -> Self {
+        Self {
+            ip: Ipv4Addr::LOCALHOST,
+            port_shift: 0,
+        }
+    }
+
+    /// A loopback address that no other cluster uses, found by binding it.
+    ///
+    /// # Errors
+    /// No address is free.
+    pub fn claim() -> Result<Self> {
+        for _ in 0..64 {
+            let nth = CLAIMED.fetch_add(1, Ordering::Relaxed);
+            // The low bits of the process id and a counter; neighbours in a test run differ in both.
+            let [_, _, high, low] = std::process::id()
+                .wrapping_mul(7)
+                .wrapping_add(nth)
+                .to_be_bytes();
+            let [.., block] = nth.to_be_bytes();
+            let ip = Ipv4Addr::new(127, 64 + block % 64, high, low);
+            // Shifted, because a server on 0.0.0.0:2379 would hold the port on every address.
+            let layout = Self {
+                ip,
+                port_shift: 20_000,
+            };
+            if (1..=NODES_MAX).all(|node| layout.is_free(node)) {
+                return Ok(layout);
+            }
+        }
+        bail!("no free loopback address for a cluster")
+    }
+
+    fn is_free(self, node: u16) -> bool {
+        [self.client_port(node), self.peer_port(node)]
+            .into_iter()
+            .all(|port| self.can_bind(port))
+    }
+
+    fn can_bind(self, port: u16) -> bool {
+        TcpListener::bind(SocketAddrV4::new(self.ip, port)).is_ok()
+    }
+
+    /// The addresses of the first `nodes` that another program holds.
+    pub fn busy(self, nodes: usize) -> Vec<String> {
+        let ports =
+            (1..=Self::number(nodes)).flat_map(|n| [self.client_port(n), self.peer_port(n)]);
+        ports
+            .filter(|port| !self.can_bind(*port))
+            .map(|port| format!("{}:{port}", self.ip))
+            .collect()
+    }
+
+    const fn client_port(self, node: u16) -> u16 {
+        CLIENT_PORT + self.port_shift + (node - 1) * PORT_STEP
+    }
+
+    const fn peer_port(self, node: u16) -> u16 {
+        PEER_PORT + self.port_shift + (node - 1) * PORT_STEP
+    }
+
+    fn number(node: usize) -> u16 {
+        let number = u16::try_from(node).unwrap_or(u16::MAX);
+        assert!(
+            (1..=NODES_MAX).contains(&number),
+            "nodes are numbered 1 to {NODES_MAX}"
+        );
+        number
+    }
+
+    /// Where clients reach `node`, as `host:port`.
+    pub fn client_address(self, node: usize) -> String {
+        format!("{}:{}", self.ip, self.client_port(Self::number(node)))
+    }
+
+    pub fn client_url(self, node: usize) -> String {
+        format!("http://{}", self.client_address(node))
+    }
+
+    /// Where `node` listens for its peers.
+    pub fn peer_address(self, node: usize) -> String {
+        format!("{}:{}", self.ip, self.peer_port(Self::number(node)))
+    }
+
+    pub fn peer_url(self, node: usize) -> String {
+        format!("http://{}", self.peer_address(node))
+    }
+
+    /// Where the proxy listens through which `from` dials `to`.
+    pub fn link_address(self, from: usize, to: usize) -> String {
+        let port = LINK_PORT + self.port_shift / 10 + Self::number(from) * 16 + Self::number(to);
+        format!("{}:{port}", self.ip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_listeners_share_an_address() {
+        let layout = Layout::well_known();
+        let mut seen = BTreeSet::new();
+        for node in 1..=5 {
+            assert!(seen.insert(layout.client_address(node)));
+            assert!(seen.insert(layout.peer_address(node)));
+            for to in (1..=5).filter(|to| *to != node) {
+                assert!(seen.insert(layout.link_address(node, to)));
+            }
+        }
+        assert_eq!(layout.client_address(2), "127.0.0.1:2389");
+        assert_eq!(layout.peer_address(3), "127.0.0.1:2400");
+    }
+
+    #[test]
+    fn two_claims_differ() {
+        assert_ne!(Layout::claim().unwrap(), Layout::claim().unwrap());
+    }
+}

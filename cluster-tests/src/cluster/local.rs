@@ -1,0 +1,249 @@
+//! A cluster on this machine: its members, its links, and what tests ask of it.
+
+use super::layout::Layout;
+use super::links::Links;
+use super::process::Process;
+use super::program::{MemberPlan, Program};
+use crate::door::Door;
+use crate::observe::{Observation, observe};
+use crate::wait::{Look, until, until_ok};
+use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A machine under full load is slow; a cluster that needs longer than this is broken.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Quorate's largest election timeout by default: the unit of every liveness bound.
+pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// What kind of cluster to start.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub program: Program,
+    pub nodes: usize,
+    pub layout: Layout,
+    /// Data directories and logs of the members: `n1/`, `n1.log`, …
+    pub dir: PathBuf,
+    /// Members dial each other through proxies.
+    pub links: bool,
+    /// More flags for every member.
+    pub flags: Vec<String>,
+}
+
+/// Members and links, running. Everything ends when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    spec: Spec,
+    members: Vec<Process>,
+    links: Option<Links>,
+}
+
+impl Cluster {
+    /// Starts every member; [`Cluster::wait_serving`] tells when they serve.
+    ///
+    /// # Errors
+    /// A member or a link cannot be started.
+    pub async fn start(spec: Spec) -> Result<Self> {
+        std::fs::create_dir_all(&spec.dir)
+            .with_context(|| format!("create {}", spec.dir.display()))?;
+        let links = spec.links && spec.program == Program::Quorate && spec.nodes > 1;
+        let links = if links {
+            Some(Links::open(spec.layout, spec.nodes).await?)
+        } else {
+            None
+        };
+        let binary = spec.program.binary()?;
+        let mut members = Vec::new();
+        for node in 1..=spec.nodes {
+            let name = super::program::name(node);
+            let data_dir = spec.dir.join(&name);
+            let mut arguments = spec.program.arguments(&MemberPlan {
+                layout: spec.layout,
+                node,
+                nodes: spec.nodes,
+                data_dir: &data_dir,
+                token: "laboratory",
+                through_links: links.is_some(),
+            });
+            arguments.extend(spec.flags.iter().cloned());
+            let log = spec.dir.join(format!("{name}.log"));
+            let mut member = Process::new(binary.clone(), arguments, log);
+            member.start()?;
+            members.push(member);
+        }
+        Ok(Self {
+            spec,
+            members,
+            links,
+        })
+    }
+
+    pub fn program(&self) -> Program {
+        self.spec.program
+    }
+
+    /// 1, 2, …
+    pub fn nodes(&self) -> impl Iterator<Item = usize> + use<> {
+        1..=self.spec.nodes
+    }
+
+    pub fn node_count(&self) -> usize {
+        self.spec.nodes
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.spec.dir
+    }
+
+    pub fn client_url(&self, node: usize) -> String {
+        self.spec.layout.client_url(node)
+    }
+
+    pub fn client_urls(&self) -> Vec<String> {
+        self.nodes().map(|node| self.client_url(node)).collect()
+    }
+
+    pub fn client_address(&self, node: usize) -> String {
+        self.spec.layout.client_address(node)
+    }
+
+    pub fn peer_address(&self, node: usize) -> String {
+        self.spec.layout.peer_address(node)
+    }
+
+    /// # Errors
+    /// There is no such node.
+    pub fn member(&mut self, node: usize) -> Result<&mut Process> {
+        let nodes = self.spec.nodes;
+        let member = node.checked_sub(1).and_then(|at| self.members.get_mut(at));
+        member.with_context(|| format!("there is no node {node}: nodes are 1 to {nodes}"))
+    }
+
+    /// # Errors
+    /// The members of this cluster dial each other directly.
+    pub fn links(&mut self) -> Result<&mut Links> {
+        self.links
+            .as_mut()
+            .context("this cluster has no links to cut")
+    }
+
+    /// A client of one member whose calls take at most `deadline`.
+    ///
+    /// # Errors
+    /// Never for a node that exists.
+    pub fn door(&self, node: usize, deadline: Duration) -> Result<Door> {
+        Door::open(&self.client_url(node), deadline)
+    }
+
+    /// What `node` says of itself.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn observe(&self, node: usize, with_hash: bool) -> Result<Observation> {
+        let peer_url = self.spec.layout.peer_url(node);
+        observe(
+            self.spec.program,
+            &peer_url,
+            &self.client_url(node),
+            with_hash,
+        )
+        .await
+        .with_context(|| format!("node {node}"))
+    }
+
+    /// Waits until each of `nodes` answers a linearizable read.
+    ///
+    /// # Errors
+    /// Not within `limit`, or a member has ended.
+    pub async fn wait_serving(&mut self, nodes: &[usize], limit: Duration) -> Result<()> {
+        for &node in nodes {
+            let mut door = self.door(node, Duration::from_secs(2))?;
+            let member = self.member(node)?;
+            let log = member.log().to_owned();
+            let ended = until(format!("node {node} to serve"), limit, async || {
+                if member.pid().is_none() {
+                    return Look::Ready(true);
+                }
+                match door.get("health").await {
+                    Ok(_) => Look::Ready(false),
+                    Err(status) => Look::NotYet(status.to_string()),
+                }
+            });
+            if ended.await.with_context(|| last_lines(&log))? {
+                bail!(
+                    "node {node} has ended instead of serving: {}",
+                    last_lines(&log)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until one of `among` leads and the others of them follow it.
+    ///
+    /// # Errors
+    /// Not within `limit`.
+    pub async fn wait_leader(&self, among: &[usize], limit: Duration) -> Result<usize> {
+        until_ok(format!("a leader among {among:?}"), limit, async || {
+            let mut seen = Vec::new();
+            for &node in among {
+                seen.push((node, self.observe(node, false).await?));
+            }
+            let leader = seen.iter().find(|(_, observation)| observation.is_leader());
+            let (node, leader) = leader.context("nobody leads")?;
+            let follow = seen
+                .iter()
+                .all(|(_, observation)| observation.leader == leader.member_id);
+            ensure!(follow, "not all follow node {node}");
+            Ok(*node)
+        })
+        .await
+    }
+
+    /// Waits until `nodes` have applied the same log and hold the same state; returns its hash.
+    /// Writers must be at rest.
+    ///
+    /// # Errors
+    /// They differ at the same position, or do not meet within `limit`.
+    pub async fn wait_same_state(&self, nodes: &[usize], limit: Duration) -> Result<String> {
+        let outcome = until_ok("all members to hold the same state", limit, async || {
+            let mut first = None;
+            for &node in nodes {
+                let observation = self.observe(node, true).await?;
+                let fingerprint = observation.fingerprint.context("no hash in the answer")?;
+                let first = first.get_or_insert_with(|| fingerprint.clone());
+                ensure!(
+                    first.at == fingerprint.at,
+                    "{first} and, on node {node}, {fingerprint}"
+                );
+                if *first != fingerprint {
+                    return Ok(Err(format!("{first} and, on node {node}, {fingerprint}")));
+                }
+            }
+            Ok(Ok(first.context("no members")?.to_string()))
+        });
+        match outcome.await? {
+            Ok(hash) => Ok(hash),
+            Err(difference) => bail!("the same log made different states: {difference}"),
+        }
+    }
+
+    /// Kills every member that runs and starts all again.
+    ///
+    /// # Errors
+    /// One cannot be started.
+    pub fn restart_all(&mut self) -> Result<()> {
+        for member in &mut self.members {
+            member.kill();
+        }
+        self.members.iter_mut().try_for_each(Process::start)
+    }
+}
+
+/// The end of a member's log, for error messages.
+fn last_lines(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(5).collect();
+    let end: Vec<&str> = lines.into_iter().rev().collect();
+    format!("{} ends with:\n{}", log.display(), end.join("\n"))
+}

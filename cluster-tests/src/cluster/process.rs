@@ -1,0 +1,284 @@
+//! One member as a child process.
+//!
+//! Nothing outlives its test: the member is started through `setpriv --pdeathsig`, so the kernel
+//! kills it when the thread that started it ends, however that happens; and dropping a
+//! [`Process`] kills it. Signals go to the one pid we own and have not reaped, so they can never
+//! meet a stranger.
+
+use crate::wait::{Look, until};
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// The unit of /proc's CPU times: USER_HZ is 100 on every architecture Linux still runs on.
+const TICK: Duration = Duration::from_millis(10);
+const PAGE_BYTES: u64 = 4096;
+
+/// A program that can be started, killed and started again with the same arguments.
+#[derive(Debug)]
+pub struct Process {
+    binary: PathBuf,
+    arguments: Vec<String>,
+    log: PathBuf,
+    child: Option<Child>,
+    paused: bool,
+}
+
+impl Process {
+    pub fn new(binary: PathBuf, arguments: Vec<String>, log: PathBuf) -> Self {
+        Self {
+            binary,
+            arguments,
+            log,
+            child: None,
+            paused: false,
+        }
+    }
+
+    /// Starts it; its output goes to the end of the log file.
+    ///
+    /// # Errors
+    /// It runs already, or cannot be started.
+    pub fn start(&mut self) -> Result<()> {
+        if self.pid().is_some() {
+            bail!("already running");
+        }
+        let log = OpenOptions::new().create(true).append(true).open(&self.log);
+        let log: File = log.with_context(|| format!("open {}", self.log.display()))?;
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&self.binary)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("share the log file")?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {}", self.binary.display()))?;
+        self.child = Some(child);
+        self.paused = false;
+        Ok(())
+    }
+
+    /// The process id while it runs. Reaps it when it has ended.
+    pub fn pid(&mut self) -> Option<u32> {
+        let child = self.child.as_mut()?;
+        if matches!(child.try_wait(), Ok(None)) {
+            return Some(child.id());
+        }
+        self.child = None;
+        None
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// `kill -9`, and waits for the end. Fine if it does not run.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only if it has ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    /// SIGSTOP: the process stands still, its sockets stay open.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        self.paused = true;
+        Ok(())
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal(Signal::SIGCONT)?;
+        self.paused = false;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end. Fine if it does not run.
+    ///
+    /// # Errors
+    /// It has not ended within `limit`; it is killed then.
+    pub async fn terminate(&mut self, limit: Duration) -> Result<()> {
+        if self.pid().is_none() {
+            return Ok(());
+        }
+        if self.paused {
+            self.resume()?;
+        }
+        self.signal(Signal::SIGTERM)?;
+        let ended = until(
+            "the process to end on SIGTERM",
+            limit,
+            async || match self.pid() {
+                None => Look::Ready(()),
+                Some(pid) => Look::NotYet(format!("process {pid} runs")),
+            },
+        );
+        let ended = ended.await;
+        self.kill();
+        ended
+    }
+
+    /// Waits for it to end by itself.
+    ///
+    /// # Errors
+    /// It still runs at the limit, or was never started.
+    pub async fn exit_status(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let status = until("the process to exit", limit, async || {
+            match &mut self.child {
+                None => Look::Ready(None),
+                Some(child) => match child.try_wait() {
+                    Ok(None) => Look::NotYet("it runs".to_owned()),
+                    Ok(Some(status)) => Look::Ready(Some(status)),
+                    Err(error) => Look::NotYet(error.to_string()),
+                },
+            }
+        });
+        status.await?.context("it was not running")
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        let pid = self.pid().context("it does not run")?;
+        let pid = i32::try_from(pid).context("a process id beyond the kernel's")?;
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("send {signal}"))
+    }
+
+    /// CPU time used so far, all threads, user and system.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn cpu_time(&mut self) -> Result<Duration> {
+        cpu_time_of(&self.pid().context("it does not run")?.to_string())
+    }
+
+    /// Bytes of memory that are resident.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resident_bytes(&mut self) -> Result<u64> {
+        let pid = self.pid().context("it does not run")?;
+        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).context("read statm")?;
+        let pages = statm
+            .split_whitespace()
+            .nth(1)
+            .context("statm without a second field")?;
+        Ok(pages.parse::<u64>().context("statm without numbers")? * PAGE_BYTES)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// CPU time of this very process.
+///
+/// # Errors
+/// /proc is not there.
+pub fn own_cpu_time() -> Result<Duration> {
+    cpu_time_of("self")
+}
+
+fn cpu_time_of(pid: &str) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("read stat")?;
+    // The second field, the command, is in parentheses and may hold anything.
+    let (_, fields) = stat.rsplit_once(')').context("stat without a command")?;
+    let ticks: u32 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse::<u32>)
+        .sum::<Result<u32, _>>()
+        .context("stat without numbers")?;
+    Ok(TICK * ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleeper(dir: &Path) -> Process {
+        Process::new("/bin/sleep".into(), vec!["600".into()], dir.join("log"))
+    }
+
+    #[tokio::test]
+    async fn it_can_be_killed_and_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = sleeper(dir.path());
+        process.start().unwrap();
+        let first = process.pid().unwrap();
+        assert!(process.start().is_err());
+        process.kill();
+        assert_eq!(process.pid(), None);
+        process.start().unwrap();
+        assert_ne!(process.pid(), Some(first));
+        process.pause().unwrap();
+        assert!(process.is_paused());
+        process.terminate(Duration::from_secs(10)).await.unwrap();
+        assert_eq!(process.pid(), None);
+    }
+
+    #[tokio::test]
+    async fn its_end_and_its_output_are_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let arguments = vec!["-c".into(), "echo word; exit 3".into()];
+        let mut process = Process::new("/bin/sh".into(), arguments, dir.path().join("log"));
+        process.start().unwrap();
+        let status = process.exit_status(Duration::from_secs(10)).await.unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert_eq!(std::fs::read_to_string(process.log()).unwrap(), "word\n");
+    }
+
+    #[test]
+    fn it_dies_with_the_thread_that_started_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = sleeper(dir.path());
+        let started = std::thread::spawn(move || {
+            process.start().unwrap();
+            // Not before setpriv has become the program.
+            let comm = format!("/proc/{}/comm", process.pid().unwrap());
+            while std::fs::read_to_string(&comm).unwrap() != "sleep\n" {
+                std::thread::yield_now();
+            }
+            process
+        });
+        let mut process = started.join().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let exit = process.exit_status(Duration::from_secs(10));
+        assert!(!runtime.block_on(exit).unwrap().success());
+    }
+
+    #[test]
+    fn time_and_memory_are_read() {
+        let before = own_cpu_time().unwrap();
+        let mut sum = 0_u64;
+        while own_cpu_time().unwrap() < before + Duration::from_millis(30) {
+            sum = sum.wrapping_add(std::hint::black_box(1));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = sleeper(dir.path());
+        process.start().unwrap();
+        assert!(process.resident_bytes().unwrap() > 0);
+        assert!(process.cpu_time().unwrap() < Duration::from_secs(5));
+    }
+}

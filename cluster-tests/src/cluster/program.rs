@@ -1,0 +1,130 @@
+//! Which server a member runs, and its command line.
+
+use super::layout::Layout;
+use anyhow::{Context, Result, bail};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The two servers that the laboratory drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Program {
+    Quorate,
+    /// Debian's etcd: the reference. Its links cannot be cut, because every member dials another
+    /// one by the same advertised URL.
+    Etcd,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Quorate => "quorate",
+            Self::Etcd => "etcd",
+        })
+    }
+}
+
+impl Program {
+    /// The binary: what `QUORATE_BIN` or `ETCD_BIN` names; else `quorate` beside this program, as
+    /// cargo puts it, or `etcd` on the path.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn binary(self) -> Result<PathBuf> {
+        let variable = match self {
+            Self::Quorate => "QUORATE_BIN",
+            Self::Etcd => "ETCD_BIN",
+        };
+        if let Some(path) = std::env::var_os(variable) {
+            return Ok(path.into());
+        }
+        match self {
+            Self::Quorate => {
+                let here = std::env::current_exe().context("where this program is")?;
+                // Tests run one directory further down.
+                let beside = here
+                    .ancestors()
+                    .skip(1)
+                    .take(2)
+                    .map(|dir| dir.join("quorate"));
+                beside
+                    .into_iter()
+                    .find(|path| path.is_file())
+                    .with_context(|| {
+                        format!(
+                            "no quorate binary beside {}: cargo build --release",
+                            here.display()
+                        )
+                    })
+            }
+            Self::Etcd => {
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                let found = std::env::split_paths(&path)
+                    .map(|dir| dir.join("etcd"))
+                    .find(|path| path.is_file());
+                match found {
+                    Some(path) => Ok(path),
+                    None => bail!("no etcd on the path: apt-get install etcd-server"),
+                }
+            }
+        }
+    }
+
+    /// Everything after the binary. `through_links`: dial peers through the proxies.
+    pub fn arguments(self, plan: &MemberPlan<'_>) -> Vec<String> {
+        let MemberPlan {
+            layout,
+            node,
+            nodes,
+            data_dir,
+            token,
+            through_links,
+        } = *plan;
+        let cluster: Vec<String> = (1..=nodes)
+            .map(|n| format!("{}={}", name(n), layout.peer_url(n)))
+            .collect();
+        let mut arguments = Vec::new();
+        if self == Self::Quorate {
+            arguments.push("serve".to_owned());
+        }
+        let flags = [
+            ("--name", name(node)),
+            ("--data-dir", data_dir.display().to_string()),
+            ("--listen-client-urls", layout.client_url(node)),
+            ("--advertise-client-urls", layout.client_url(node)),
+            ("--listen-peer-urls", layout.peer_url(node)),
+            ("--initial-advertise-peer-urls", layout.peer_url(node)),
+            ("--initial-cluster", cluster.join(",")),
+            ("--initial-cluster-state", "new".to_owned()),
+            ("--initial-cluster-token", token.to_owned()),
+        ];
+        arguments.extend(
+            flags
+                .into_iter()
+                .flat_map(|(flag, value)| [flag.to_owned(), value]),
+        );
+        if through_links && self == Self::Quorate && nodes > 1 {
+            let dials: Vec<String> = (1..=nodes)
+                .filter(|to| *to != node)
+                .map(|to| format!("{}={}", layout.peer_url(to), layout.link_address(node, to)))
+                .collect();
+            arguments.extend(["--peer-dial".to_owned(), dials.join(",")]);
+        }
+        arguments
+    }
+}
+
+/// What a member's command line is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct MemberPlan<'a> {
+    pub layout: Layout,
+    pub node: usize,
+    pub nodes: usize,
+    pub data_dir: &'a Path,
+    pub token: &'a str,
+    pub through_links: bool,
+}
+
+/// A member's name: n1, n2, …
+pub fn name(node: usize) -> String {
+    format!("n{node}")
+}

@@ -1,0 +1,194 @@
+//! What every story needs: a cluster in a directory of its own, clients, and the verdict.
+
+use super::Context;
+use crate::cluster::layout::Layout;
+use crate::cluster::local::{Cluster, PATIENCE, Spec};
+use crate::cluster::program::Program;
+use crate::history::History;
+use crate::judge::{Verdict, judge};
+use crate::wait::{Look, until};
+use crate::workload::{Load, Plan};
+use anyhow::{Context as _, Result, bail, ensure};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A cluster under test and the history of its clients.
+#[derive(Debug)]
+pub struct Arena {
+    pub cluster: Cluster,
+    pub history: History,
+    load: Option<Load>,
+    generation: u64,
+    seed: u64,
+    story: &'static str,
+    dir: PathBuf,
+}
+
+impl Arena {
+    /// Starts a cluster and waits until every member serves.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn open(
+        context: &Context,
+        story: &'static str,
+        nodes: usize,
+        flags: &[&str],
+    ) -> Result<Self> {
+        let dir = context.dir.join(story);
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir).context("erase what an earlier run left")?;
+        }
+        let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        if context.program == Program::Etcd {
+            // Timers like Quorate's own.
+            flags.extend(
+                [
+                    "--heartbeat-interval=50",
+                    "--election-timeout=300",
+                    "--pre-vote",
+                ]
+                .map(str::to_owned),
+            );
+        }
+        let layout = Layout::claim()?;
+        let spec = Spec {
+            program: context.program,
+            nodes,
+            layout,
+            dir: dir.clone(),
+            links: true,
+            flags,
+        };
+        let mut cluster = Cluster::start(spec).await?;
+        let all: Vec<usize> = cluster.nodes().collect();
+        cluster.wait_serving(&all, PATIENCE).await?;
+        let history = History::default();
+        let seed = context.seed;
+        Ok(Self {
+            cluster,
+            history,
+            load: None,
+            generation: 0,
+            seed,
+            story,
+            dir,
+        })
+    }
+
+    /// Says what happens.
+    pub fn say(&self, text: &str) {
+        println!("[{}] {text}", self.story);
+    }
+
+    /// Clients begin to write and read; each load has keys of its own.
+    ///
+    /// # Errors
+    /// Never with valid URLs.
+    pub fn start_load(&mut self, clients: usize, pinned: bool, reads: u32) -> Result<()> {
+        self.generation += 1;
+        let deadline = Duration::from_secs(2);
+        let plan = Plan {
+            clients,
+            deadline,
+            reads,
+            pinned,
+            seed: self.seed,
+        };
+        let urls = self.cluster.client_urls();
+        self.load = Some(Load::start(&urls, plan, self.generation, &self.history)?);
+        Ok(())
+    }
+
+    pub async fn stop_load(&mut self) {
+        if let Some(load) = self.load.take() {
+            load.stop().await;
+        }
+    }
+
+    /// Waits until so many more writes are acknowledged.
+    ///
+    /// # Errors
+    /// Not within `limit`.
+    pub async fn wait_acknowledged(&self, more: usize, limit: Duration) -> Result<()> {
+        let goal = self.history.acknowledged() + more;
+        until(
+            format!("{more} more acknowledged writes"),
+            limit,
+            async || match self.history.acknowledged() {
+                enough if enough >= goal => Look::Ready(()),
+                less => Look::NotYet(format!("{less} of {goal}")),
+            },
+        )
+        .await
+    }
+
+    /// Waits for a write on one of `nodes`, invoked from now on, and tells how long it took.
+    ///
+    /// # Errors
+    /// Not within `limit`.
+    pub async fn wait_first_acknowledged(
+        &self,
+        nodes: &[usize],
+        limit: Duration,
+    ) -> Result<Duration> {
+        let since = Instant::now();
+        until(
+            format!("a write acknowledged by one of {nodes:?}"),
+            limit,
+            async || match self.history.acknowledged_since(since, nodes).first() {
+                Some(operation) => Look::Ready(operation.completed - since),
+                None => Look::NotYet("none yet".to_owned()),
+            },
+        )
+        .await
+    }
+
+    /// Stops the clients, waits until every member holds the same state, and judges everything
+    /// that any client was told so far.
+    ///
+    /// # Errors
+    /// The violation.
+    pub async fn judge(&mut self) -> Result<(Verdict, String)> {
+        self.stop_load().await;
+        let all: Vec<usize> = self.cluster.nodes().collect();
+        self.cluster.wait_serving(&all, PATIENCE).await?;
+        let hash = self.cluster.wait_same_state(&all, PATIENCE).await?;
+        let mut first = None;
+        for node in all {
+            let mut door = self.cluster.door(node, PATIENCE)?;
+            let dump = door
+                .dump()
+                .await
+                .with_context(|| format!("read all of node {node}"))?;
+            match &first {
+                None => first = Some(dump),
+                Some(first) => ensure!(*first == dump, "node {node} shows another state"),
+            }
+        }
+        let (revision, state) = first.context("no members")?;
+        let operations = self.history.all();
+        let verdict = tokio::task::block_in_place(|| judge(&operations, &state, revision))?;
+        if verdict.acknowledged == 0 {
+            bail!("nothing was acknowledged: there was nothing to judge");
+        }
+        Ok((verdict, hash))
+    }
+
+    /// As [`Arena::judge`], then the directory goes. That of a story that failed stays.
+    ///
+    /// # Errors
+    /// The violation.
+    pub async fn close(mut self) -> Result<Verdict> {
+        let dir = self.dir.clone();
+        let (verdict, hash) = self
+            .judge()
+            .await
+            .with_context(|| format!("data and logs: {}", dir.display()))?;
+        self.say(&format!("{verdict}; every member has hash {hash}"));
+        drop(self.cluster);
+        std::fs::remove_dir_all(&dir).context("erase the data")?;
+        Ok(verdict)
+    }
+}

@@ -1,0 +1,118 @@
+//! The faults a cluster must survive, with real processes and real disks; one story a file.
+//!
+//! | story | fault |
+//! |---|---|
+//! | [`kill`] | kill -9 of any member, of the leader, of all, under load |
+//! | [`leader_cut`] | the leader is cut from everybody |
+//! | [`partial`] | one-way cuts, a bridge, a flapping follower, one link down |
+//! | [`snapshot`] | a follower returns after the log that it lacks is gone |
+//! | [`single`] | a member alone acknowledges only what is on disk |
+//! | [`hostile`] | garbage, oversized and endless requests |
+//!
+//! The crash of the log itself, sync point by sync point, is the log's own suite.
+//!
+//! Everything random comes from the seed, which is printed; moments are chosen as counts of
+//! acknowledged writes, so that a schedule means the same on a slow machine. [`arena`] is what the
+//! stories share.
+
+pub mod arena;
+pub mod hostile;
+pub mod hostile_bytes;
+pub mod kill;
+pub mod leader_cut;
+pub mod partial;
+pub mod single;
+pub mod snapshot;
+
+use crate::cluster::program::Program;
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What a run of the suite is told.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub program: Program,
+    pub seed: u64,
+    /// Of the kill story.
+    pub rounds: usize,
+    /// Where data directories go; those of a story that failed stay.
+    pub dir: PathBuf,
+}
+
+/// The stories, in the order they are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Story {
+    Single,
+    Hostile,
+    Kill,
+    LeaderCut,
+    Partial,
+    Snapshot,
+}
+
+impl Story {
+    pub const ALL: [Self; 6] = [
+        Self::Single,
+        Self::Hostile,
+        Self::Kill,
+        Self::LeaderCut,
+        Self::Partial,
+        Self::Snapshot,
+    ];
+
+    /// Etcd's links cannot be cut and it does not tell what it purged.
+    fn runs_on(self, program: Program) -> bool {
+        match self {
+            Self::Single | Self::Hostile | Self::Kill => true,
+            Self::LeaderCut | Self::Partial | Self::Snapshot => program == Program::Quorate,
+        }
+    }
+
+    async fn tell(self, context: &Context) -> Result<String> {
+        match self {
+            Self::Single => single::tell(context).await,
+            Self::Hostile => hostile::tell(context).await,
+            Self::Kill => kill::tell(context).await,
+            Self::LeaderCut => leader_cut::tell(context).await,
+            Self::Partial => partial::tell(context).await,
+            Self::Snapshot => snapshot::tell(context).await,
+        }
+    }
+}
+
+/// Tells the stories and prints a line for each at the end.
+///
+/// # Errors
+/// One of them failed.
+pub async fn run(context: &Context, stories: &[Story]) -> Result<()> {
+    println!("faults on {}, seed {}", context.program, context.seed);
+    let mut lines = Vec::new();
+    let mut failed = 0;
+    for story in stories
+        .iter()
+        .filter(|story| story.runs_on(context.program))
+    {
+        let start = Instant::now();
+        // Boxed: the stories' futures are large.
+        let outcome = Box::pin(story.tell(context)).await;
+        let seconds = start.elapsed().as_secs();
+        lines.push(match outcome {
+            Ok(summary) => format!("passed  {story:?} ({seconds} s): {summary}"),
+            Err(error) => {
+                failed += 1;
+                format!("FAILED  {story:?} ({seconds} s): {error:#}")
+            }
+        });
+        println!("{}", lines.last().map_or("", String::as_str));
+    }
+    println!("\n{}", lines.join("\n"));
+    if failed > 0 {
+        bail!(
+            "{failed} of {} stories failed; again: cluster-tests faults --seed {}",
+            lines.len(),
+            context.seed
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! The partition laboratory: clusters of real processes with real disks, links that can be cut,
+//! histories and the judges that read them.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`cluster`] | the driver: processes, links, topologies, the daemon behind `scripts/cluster` |
+//! | [`wait`] | polling a condition against a deadline: nothing here sleeps and hopes |
+//! | [`door`] | one member's gRPC doors, without hidden retries |
+//! | [`raw`] | calls whose request is bytes |
+//! | [`observe`] | what a member says of itself, for judges |
+//! | [`history`] [`workload`] [`judge`] | what clients did; who did it; whether it was allowed |
+//! | [`faults`] | the faults a cluster must survive, one story a file |
+//! | [`demo`] | the tour that `scripts/demo` gives |
+//! | [`differential`] | the same requests to Quorate and to a real etcd, every answer compared |
+//! | [`bench`] | the same load on Quorate and on etcd, in turn |
+#![allow(clippy::print_stdout, reason = "the laboratory talks to a terminal")]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+pub mod cluster;
+pub mod door;
+pub mod faults;
+pub mod history;
+pub mod judge;
+pub mod observe;
+pub mod raw;
+pub mod wait;
+pub mod workload;

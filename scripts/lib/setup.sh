@@ -1,0 +1,70 @@
+# Sourced after env.sh. Installs what a fresh Debian machine with Rust lacks, and builds.
+# shellcheck shell=bash
+
+# Runs apt-get as root, or says what to run.
+as_root_apt() {
+    command -v apt-get > /dev/null || die "no apt-get here; needed: $*"
+    if [ "$(id -u)" = 0 ]; then
+        DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" >&2
+    elif sudo -n true 2> /dev/null; then
+        sudo DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" >&2
+    else
+        die "not root, and no sudo without a password; please run: apt-get $*"
+    fi
+}
+
+APT_UPDATED=
+apt_update_once() {
+    [ -n "$APT_UPDATED" ] && return
+    say "refreshing the package lists"
+    as_root_apt update
+    APT_UPDATED=1
+}
+
+has_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' > /dev/null \
+        || compgen -G '/usr/lib/*/libclang*.so*' > /dev/null
+}
+
+# What the build needs: a C++ compiler and libclang for RocksDB, protoc for the wire types.
+setup_build() {
+    command -v cargo > /dev/null || die "no cargo on the PATH; Rust comes from https://rustup.rs"
+    local missing=()
+    command -v c++ > /dev/null || missing+=(build-essential)
+    # The well-known types are in the second, which the first only recommends.
+    command -v protoc > /dev/null || missing+=(protobuf-compiler libprotobuf-dev)
+    has_libclang || missing+=(libclang-dev)
+    if [ ${#missing[@]} -gt 0 ]; then
+        apt_update_once
+        say "installing ${missing[*]}"
+        as_root_apt install --no-install-recommends "${missing[@]}"
+    fi
+}
+
+# The stock etcd and etcdctl, to compare with. Unpacked, not installed: Debian's package would
+# start a server on the very ports of scripts/cluster.
+setup_etcd() {
+    local missing=() package
+    command -v etcd > /dev/null || missing+=(etcd-server)
+    command -v etcdctl > /dev/null || missing+=(etcd-client)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get > /dev/null || die "no apt-get here; needed: ${missing[*]}"
+    mkdir -p "$TOOLS"
+    for package in "${missing[@]}"; do
+        say "unpacking Debian's $package into $TOOLS"
+        (cd "$TOOLS" && apt-get -q download "$package" >&2) || {
+            apt_update_once
+            (cd "$TOOLS" && apt-get -q download "$package" >&2)
+        }
+        dpkg -x "$TOOLS/${package}"_*.deb "$TOOLS"
+    done
+}
+
+# Builds both programs. The first time takes a while: RocksDB is C++.
+build() {
+    setup_build
+    if [ ! -x "$CARGO_TARGET_DIR/release/quorate" ]; then
+        say "the first build compiles RocksDB too: some minutes on a small machine"
+    fi
+    cargo build --release --locked --workspace --bins
+}
