@@ -13,14 +13,18 @@ fn sockets_open() -> usize {
         .iter()
         .filter_map(|table| std::fs::read_to_string(format!("/proc/self/net/{table}")).ok())
         .collect();
-    let inodes: Vec<&str> =
-        tables.lines().filter_map(|line| line.split_whitespace().nth(9)).collect();
+    let inodes: Vec<&str> = tables
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(9))
+        .collect();
     std::fs::read_dir("/proc/self/fd")
         .unwrap()
         .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
         .filter(|target| {
             let target = target.to_string_lossy().into_owned();
-            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+            let inode = target
+                .strip_prefix("socket:[")
+                .and_then(|rest| rest.strip_suffix(']'));
             inode.is_some_and(|inode| inodes.contains(&inode))
         })
         .count()
@@ -30,19 +34,32 @@ fn sockets_open() -> usize {
 async fn three_members_agree_without_opening_a_socket() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let before = sockets_open();
-    assert!(before >= 1, "the count sees a socket that there is: {listener:?}");
+    assert!(
+        before >= 1,
+        "the count sees a socket that there is: {listener:?}"
+    );
     let cluster = Cluster::started(3);
     for number in 0..3 {
-        cluster.put(number, &format!("key-{number}"), &format!("value-{number}")).await;
+        cluster
+            .put(number, &format!("key-{number}"), &format!("value-{number}"))
+            .await;
     }
     for reader in 0..3 {
         for number in 0..3 {
             let found = cluster.get(reader, &format!("key-{number}"), false).await;
-            assert_eq!(found, Some(format!("value-{number}")), "n{reader} reads key-{number}");
+            assert_eq!(
+                found,
+                Some(format!("value-{number}")),
+                "n{reader} reads key-{number}"
+            );
         }
     }
     cluster.converged().await;
-    assert_eq!(sockets_open(), before, "the outside world comes in through env alone");
+    assert_eq!(
+        sockets_open(),
+        before,
+        "the outside world comes in through env alone"
+    );
     assert_eq!(cluster.network.addresses().len(), 6);
 }
 
@@ -60,7 +77,10 @@ async fn a_single_member_keeps_what_it_acknowledged() {
     kv.put(request("1")).await.unwrap();
     kv.put(request("2")).await.unwrap();
     let after = cluster.inspect(0).await.unwrap().log_fsyncs;
-    assert!(after >= fsyncs + 2, "each put that waited was fsynced: {fsyncs} -> {after}");
+    assert!(
+        after >= fsyncs + 2,
+        "each put that waited was fsynced: {fsyncs} -> {after}"
+    );
     cluster.stop(0);
     cluster.start(0);
     let found = eventually("the old value", async || cluster.get(0, "b", false).await).await;
@@ -108,7 +128,11 @@ async fn a_stopping_leader_hands_over() {
     let next = cluster.leader().await;
     assert_ne!(next, leader);
     let seen = cluster.inspect(next).await.unwrap();
-    assert_eq!(seen.term, term + 1, "one election, and the asked one won it");
+    assert_eq!(
+        seen.term,
+        term + 1,
+        "one election, and the asked one won it"
+    );
     cluster.put(next, "b", "2").await;
     cluster.start(leader);
     cluster.converged().await;
@@ -140,7 +164,13 @@ async fn a_member_away_past_the_purge_returns_by_snapshot() {
     cluster.converged().await;
     let seen = cluster.inspect(away).await.unwrap();
     assert!(seen.snapshots_installed >= 1, "it came by snapshot");
-    assert_eq!(cluster.get(away, &format!("key-{count}"), true).await.as_deref(), Some("x"));
+    assert_eq!(
+        cluster
+            .get(away, &format!("key-{count}"), true)
+            .await
+            .as_deref(),
+        Some("x")
+    );
     // And it goes on from there, over a restart too.
     cluster.stop(away);
     cluster.start(away);
@@ -168,8 +198,18 @@ async fn a_minority_answers_no_linearizable_read_and_takes_no_write() {
         ..PutRequest::default()
     });
     request.set_timeout(short);
-    assert!(kv.put(request).await.is_err(), "no quorum, no acknowledgement");
+    assert!(
+        kv.put(request).await.is_err(),
+        "no quorum, no acknowledgement"
+    );
     let read = tokio::time::timeout(short, cluster.get(leader, "a", false)).await;
-    assert!(!matches!(read, Ok(Some(_))), "no quorum, no linearizable read");
-    assert_eq!(cluster.get(leader, "a", true).await.as_deref(), Some("1"), "serializable still");
+    assert!(
+        !matches!(read, Ok(Some(_))),
+        "no quorum, no linearizable read"
+    );
+    assert_eq!(
+        cluster.get(leader, "a", true).await.as_deref(),
+        Some("1"),
+        "serializable still"
+    );
 }

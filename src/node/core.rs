@@ -163,10 +163,12 @@ pub async fn run(
     tasks.shutdown().await;
     consensus.shutdown().await;
     let flushed = consensus.store().load_full().flush();
-    log.close();
+    let closed = log.close();
     drop(data_dir);
     match outcome {
-        Ok(()) => flushed.context("flush the state"),
+        Ok(()) => flushed
+            .context("flush the state")
+            .and(closed.context("close the Raft log")),
         Err(reason) => anyhow::bail!("consensus had to stop: {reason}"),
     }
 }

@@ -13,9 +13,9 @@
 //! log: refused by a member that does not lead, or never sent.
 
 use super::NodeError;
+use super::weight::weight;
 use crate::proto::peer;
 use crate::raft::{Client, Consensus, LeaderHint, Links, MemberNode, ProposeFailure};
-use super::weight::weight;
 use crate::state_machine::codec::decode_replies;
 use crate::state_machine::{BatchBuilder, Command, Reply};
 use crate::types::NodeId;

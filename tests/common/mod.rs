@@ -61,9 +61,18 @@ impl Cluster {
         let members = (0..size).map(|_| None).collect();
         // `RUST_LOG=info cargo test ... -- --nocapture` tells the members' side of a story.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
-        tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init()
+            .ok();
         let root = tempfile::tempdir().unwrap();
-        Self { network: MemoryNetwork::default(), members, root, snapshot_count: 10_000 }
+        Self {
+            network: MemoryNetwork::default(),
+            members,
+            root,
+            snapshot_count: 10_000,
+        }
     }
 
     pub fn started(size: usize) -> Self {
@@ -108,11 +117,16 @@ impl Cluster {
     }
 
     pub fn start_with(&mut self, number: usize, config: Config) {
-        let env = Env { network: Arc::new(self.network.clone()), ..Env::real() };
+        let env = Env {
+            network: Arc::new(self.network.clone()),
+            ..Env::real()
+        };
         let (stop, stopping) = watch::channel(false);
         let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(quorate::server::serve(config, env, stopping))
         });
         self.members[number] = Some(Member { stop, thread });
@@ -161,10 +175,16 @@ impl Cluster {
 
     pub async fn get(&self, number: usize, key: &str, serializable: bool) -> Option<String> {
         let mut kv = self.kv(number);
-        let request =
-            RangeRequest { key: key.to_owned().into(), serializable, ..RangeRequest::default() };
+        let request = RangeRequest {
+            key: key.to_owned().into(),
+            serializable,
+            ..RangeRequest::default()
+        };
         let answer = kv.range(request).await.ok()?.into_inner();
-        answer.kvs.first().map(|pair| String::from_utf8(pair.value.to_vec()).unwrap())
+        answer
+            .kvs
+            .first()
+            .map(|pair| String::from_utf8(pair.value.to_vec()).unwrap())
     }
 
     /// The number of the member that every running one calls leader.
@@ -190,7 +210,9 @@ impl Cluster {
     }
 
     pub fn running(&self) -> Vec<usize> {
-        (0..self.members.len()).filter(|number| self.members[*number].is_some()).collect()
+        (0..self.members.len())
+            .filter(|number| self.members[*number].is_some())
+            .collect()
     }
 
     /// Waits until all running members hold the same hash at the same position.
@@ -202,7 +224,9 @@ impl Cluster {
                 seen.push((inspected.hashed_at?, inspected.state_hash));
             }
             let first = seen.first()?.clone();
-            seen.iter().all(|other| *other == first).then(|| first.1.to_vec())
+            seen.iter()
+                .all(|other| *other == first)
+                .then(|| first.1.to_vec())
         })
         .await
     }
