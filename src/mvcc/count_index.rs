@@ -1,6 +1,6 @@
 //! Counting without walking: how many live keys lie in a range, in microseconds.
 //!
-//! Some keys are *fences*: those whose hash ends in seven zero bits, one in 128. For every fence
+//! Some keys are *fences*: those whose hash ends in six zero bits, one in 64. For every fence
 //! the index holds how many live keys stand from it up to the next one. A count adds those up and
 //! walks only the two ends. Because the hash alone decides, the index is a pure function of the set
 //! of keys: one built by a scan equals one kept up to date, and that is how it is tested.
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A key is a fence if these bits of its hash are zero.
-const FENCE_MASK: u64 = 127;
+const FENCE_MASK: u64 = 63;
 /// A chunk with more fences is split.
 const CHUNK_FENCES: usize = 256;
 
