@@ -1,6 +1,6 @@
 //! Counting without walking: how many live keys lie in a range, in microseconds.
 //!
-//! Some keys are *fences*: those whose hash ends in seven zero bits, one in 128. For every fence
+//! Some keys are *fences*: those whose hash ends in six zero bits, one in 64. For every fence
 //! the index holds how many live keys stand from it up to the next one. A count adds those up and
 //! walks only the two ends. Because the hash alone decides, the index is a pure function of the set
 //! of keys: one built by a scan equals one kept up to date, and that is how it is tested.
@@ -21,21 +21,34 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A key is a fence if these bits of its hash are zero.
-const FENCE_MASK: u64 = 127;
+const FENCE_MASK: u64 = 63;
 /// A chunk with more fences is split.
-const CHUNK_FENCES: usize = 512;
+const CHUNK_FENCES: usize = 256;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Fence {
-    key: Bytes,
-    /// Live keys from `key` up to the next fence.
+/// Some fences in a row. Counts change with every key, fences seldom: a copy shares the keys.
+#[derive(Clone, Debug)]
+struct Chunk {
+    fences: Arc<Vec<Bytes>>,
+    /// Per fence, the live keys from it up to the next one.
+    counts: Vec<u64>,
+    /// Their sum.
     keys: u64,
 }
 
-#[derive(Clone, Debug)]
-struct Chunk {
-    fences: Vec<Fence>,
-    keys: u64,
+impl Chunk {
+    fn new(fences: Vec<Bytes>, counts: Vec<u64>) -> Arc<Self> {
+        let keys = counts.iter().sum();
+        Arc::new(Self {
+            fences: Arc::new(fences),
+            counts,
+            keys,
+        })
+    }
+
+    /// The last fence at or before `key`.
+    fn find(&self, key: &[u8]) -> usize {
+        self.fences.partition_point(|fence| fence.as_ref() <= key) - 1
+    }
 }
 
 /// Invariants: chunks and the fences in them ascend by key; the very first fence is the empty key;
@@ -49,15 +62,8 @@ pub struct CountIndex {
 
 impl CountIndex {
     pub fn empty(seed: u64) -> Self {
-        let first = Fence {
-            key: Bytes::new(),
-            keys: 0,
-        };
         Self {
-            chunks: vec![Arc::new(Chunk {
-                fences: vec![first],
-                keys: 0,
-            })],
+            chunks: vec![Chunk::new(vec![Bytes::new()], vec![0])],
             seed,
         }
     }
@@ -65,31 +71,24 @@ impl CountIndex {
     /// Reads all live keys once.
     pub fn build(view: &View<'_>, seed: u64) -> Result<Self, Error> {
         let mut index = Self::empty(seed);
-        let mut fences = vec![Fence {
-            key: Bytes::new(),
-            keys: 0,
-        }];
+        let mut fences = vec![Bytes::new()];
+        let mut counts = vec![0];
         let mut cursor = view.cursor(Family::Current, Bounds::default(), Scan::Bulk)?;
         while let Some(key) = cursor.key() {
             if index.is_fence(key) {
-                fences.push(Fence {
-                    key: Bytes::copy_from_slice(key),
-                    keys: 0,
-                });
+                fences.push(Bytes::copy_from_slice(key));
+                counts.push(0);
             }
-            if let Some(last) = fences.last_mut() {
-                last.keys += 1;
+            if let Some(last) = counts.last_mut() {
+                *last += 1;
             }
             cursor.advance()?;
         }
-        let chunk = |fences: &[Fence]| {
-            let keys = fences.iter().map(|fence| fence.keys).sum();
-            Arc::new(Chunk {
-                fences: fences.to_vec(),
-                keys,
-            })
-        };
-        index.chunks = fences.chunks(CHUNK_FENCES / 2).map(chunk).collect();
+        let size = CHUNK_FENCES / 2;
+        let chunks = fences.chunks(size).zip(counts.chunks(size));
+        index.chunks = chunks
+            .map(|(fences, counts)| Chunk::new(fences.to_vec(), counts.to_vec()))
+            .collect();
         Ok(index)
     }
 
@@ -121,24 +120,20 @@ impl CountIndex {
 
     /// Live keys below `key`.
     fn rank(&self, view: &View<'_>, key: &[u8]) -> Result<u64, Error> {
-        let (chunk, fence) = self.find(key);
-        let before: u64 = self.chunks[..chunk].iter().map(|chunk| chunk.keys).sum();
-        let fences = &self.chunks[chunk].fences;
-        let within: u64 = fences[..fence].iter().map(|fence| fence.keys).sum();
-        Ok(before + within + walk(view, &fences[fence].key, Some(key))?)
+        let (at, fence) = self.find(key);
+        let before: u64 = self.chunks[..at].iter().map(|chunk| chunk.keys).sum();
+        let chunk = &self.chunks[at];
+        let within: u64 = chunk.counts[..fence].iter().sum();
+        Ok(before + within + walk(view, &chunk.fences[fence], Some(key))?)
     }
 
     /// The last fence at or before `key`: its chunk and its place there.
     fn find(&self, key: &[u8]) -> (usize, usize) {
         let chunk = self
             .chunks
-            .partition_point(|chunk| chunk.fences[0].key.as_ref() <= key)
+            .partition_point(|chunk| chunk.fences[0].as_ref() <= key)
             - 1;
-        let fences = &self.chunks[chunk].fences;
-        (
-            chunk,
-            fences.partition_point(|fence| fence.key.as_ref() <= key) - 1,
-        )
+        (chunk, self.chunks[chunk].find(key))
     }
 
     /// Follows a batch that was just written: `created` and `deleted` are the keys that exist now
@@ -150,13 +145,19 @@ impl CountIndex {
         deleted: &[Bytes],
     ) -> Result<(), Error> {
         for key in deleted {
-            self.change(key, |fence| fence.keys -= 1);
+            let (at, fence) = self.find(key);
+            let chunk = Arc::make_mut(&mut self.chunks[at]);
+            chunk.counts[fence] -= 1;
+            chunk.keys -= 1;
             if self.is_fence(key) {
                 self.remove_fence(key);
             }
         }
         for key in created {
-            self.change(key, |fence| fence.keys += 1);
+            let (at, fence) = self.find(key);
+            let chunk = Arc::make_mut(&mut self.chunks[at]);
+            chunk.counts[fence] += 1;
+            chunk.keys += 1;
         }
         // All counts are right now; new fences split them by walking the state as it is.
         for key in created {
@@ -167,41 +168,25 @@ impl CountIndex {
         Ok(())
     }
 
-    fn change(&mut self, key: &[u8], change: impl FnOnce(&mut Fence)) {
-        let (chunk, fence) = self.find(key);
-        let chunk = Arc::make_mut(&mut self.chunks[chunk]);
-        let fence = &mut chunk.fences[fence];
-        chunk.keys -= fence.keys;
-        change(fence);
-        chunk.keys += fence.keys;
-    }
-
     fn insert_fence(&mut self, view: &View<'_>, key: &Bytes) -> Result<(), Error> {
         let (at, fence) = self.find(key);
         let next_in_chunk = self.chunks[at].fences.get(fence + 1);
         let next = next_in_chunk.or_else(|| self.chunks.get(at + 1).map(|next| &next.fences[0]));
-        let keys = walk(view, key, next.map(|next| next.key.as_ref()))?;
+        let keys = walk(view, key, next.map(AsRef::as_ref))?;
         let chunk = Arc::make_mut(&mut self.chunks[at]);
-        assert!(
-            chunk.fences[fence].key != *key,
-            "a key becomes a fence once"
-        );
-        let before = &mut chunk.fences[fence].keys;
+        let fences = Arc::make_mut(&mut chunk.fences);
+        assert!(fences[fence] != *key, "a key becomes a fence once");
+        let before = &mut chunk.counts[fence];
         *before = before.checked_sub(keys).ok_or(Error::Corrupt {
             what: "the count index",
         })?;
-        chunk.fences.insert(
-            fence + 1,
-            Fence {
-                key: key.clone(),
-                keys,
-            },
-        );
-        if chunk.fences.len() > CHUNK_FENCES {
-            let fences = chunk.fences.split_off(CHUNK_FENCES / 2);
-            let keys = fences.iter().map(|fence| fence.keys).sum();
-            chunk.keys -= keys;
-            self.chunks.insert(at + 1, Arc::new(Chunk { fences, keys }));
+        fences.insert(fence + 1, key.clone());
+        chunk.counts.insert(fence + 1, keys);
+        if fences.len() > CHUNK_FENCES {
+            let fences = fences.split_off(CHUNK_FENCES / 2);
+            let behind = Chunk::new(fences, chunk.counts.split_off(CHUNK_FENCES / 2));
+            chunk.keys -= behind.keys;
+            self.chunks.insert(at + 1, behind);
         }
         Ok(())
     }
@@ -210,24 +195,23 @@ impl CountIndex {
     fn remove_fence(&mut self, key: &[u8]) {
         let (at, fence) = self.find(key);
         let chunk = Arc::make_mut(&mut self.chunks[at]);
-        assert!(
-            chunk.fences[fence].key == key,
-            "a live fence is in the index"
-        );
-        let removed = chunk.fences.remove(fence);
+        let fences = Arc::make_mut(&mut chunk.fences);
+        assert!(fences[fence] == key, "a live fence is in the index");
+        fences.remove(fence);
+        let keys = chunk.counts.remove(fence);
         if fence > 0 {
-            chunk.fences[fence - 1].keys += removed.keys;
+            chunk.counts[fence - 1] += keys;
             return;
         }
         // Never the first chunk: its first fence is the empty key, which no user has.
-        chunk.keys -= removed.keys;
-        if chunk.fences.is_empty() {
+        chunk.keys -= keys;
+        if fences.is_empty() {
             self.chunks.remove(at);
         }
         let before = Arc::make_mut(&mut self.chunks[at - 1]);
-        before.keys += removed.keys;
-        if let Some(last) = before.fences.last_mut() {
-            last.keys += removed.keys;
+        before.keys += keys;
+        if let Some(last) = before.counts.last_mut() {
+            *last += keys;
         }
     }
 
@@ -235,15 +219,15 @@ impl CountIndex {
     #[cfg(test)]
     pub(crate) fn contents(&self) -> Vec<(Bytes, u64)> {
         let fences = self.chunks.iter().flat_map(|chunk| {
-            assert_eq!(
-                chunk.keys,
-                chunk.fences.iter().map(|fence| fence.keys).sum::<u64>()
-            );
-            chunk.fences.iter()
+            assert_eq!(chunk.keys, chunk.counts.iter().sum::<u64>());
+            assert_eq!(chunk.fences.len(), chunk.counts.len());
+            chunk
+                .fences
+                .iter()
+                .cloned()
+                .zip(chunk.counts.iter().copied())
         });
-        fences
-            .map(|fence| (fence.key.clone(), fence.keys))
-            .collect()
+        fences.collect()
     }
 }
 

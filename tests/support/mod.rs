@@ -1,5 +1,8 @@
 //! Shared by the state machine's tests.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-pub mod model;
-pub mod world;
+pub(crate) mod model;
+pub(crate) mod parse;
+pub(crate) mod render;
+pub(crate) mod script;
+pub(crate) mod world;

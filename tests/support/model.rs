@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 
 type State = BTreeMap<Bytes, KeyValue>;
 
-pub struct Model {
+pub(crate) struct Model {
     /// By revision; 0 is not one.
     states: Vec<State>,
-    pub compacted: Revision,
+    pub(crate) compacted: Revision,
 }
 
 impl Default for Model {
@@ -42,7 +42,7 @@ fn at(revision: Revision) -> usize {
 }
 
 impl Model {
-    pub fn revision(&self) -> Revision {
+    pub(crate) fn revision(&self) -> Revision {
         i64::try_from(self.states.len()).unwrap() - 1
     }
 
@@ -50,7 +50,7 @@ impl Model {
         self.states.last().unwrap()
     }
 
-    pub fn check(&self, revision: Revision) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, revision: Revision) -> Result<(), Refusal> {
         if revision > self.revision() {
             Err(Refusal::FutureRevision)
         } else if revision > 0 && revision < self.compacted {
@@ -60,7 +60,7 @@ impl Model {
         }
     }
 
-    pub fn range(&self, query: &RangeQuery) -> Result<RangeResult, Refusal> {
+    pub(crate) fn range(&self, query: &RangeQuery) -> Result<RangeResult, Refusal> {
         self.check(query.revision)?;
         let state = match query.revision {
             revision if revision > 0 => &self.states[at(revision)],
@@ -69,7 +69,7 @@ impl Model {
         Ok(range(state, query))
     }
 
-    pub fn apply(&mut self, command: &Command) -> Reply {
+    pub(crate) fn apply(&mut self, command: &Command) -> Reply {
         let mut work = Work {
             model: self,
             state: self.latest().clone(),

@@ -13,11 +13,11 @@ const KEYS: [&[u8]; 10] = [
     b"a", b"a\0", b"a\0\0", b"a\0\xff", b"aa", b"ab", b"b", b"b\xff", b"\xff", b"\0",
 ];
 
-pub fn key() -> impl Strategy<Value = Bytes> {
+pub(crate) fn key() -> impl Strategy<Value = Bytes> {
     (0..KEYS.len()).prop_map(|n| Bytes::from_static(KEYS[n]))
 }
 
-pub fn key_range() -> impl Strategy<Value = KeyRange> {
+pub(crate) fn key_range() -> impl Strategy<Value = KeyRange> {
     let end = prop_oneof![
         4 => Just(RangeEnd::Single),
         4 => key().prop_map(RangeEnd::Before),
@@ -35,7 +35,7 @@ fn revision() -> impl Strategy<Value = i64> {
     -1i64..40
 }
 
-pub fn query() -> impl Strategy<Value = RangeQuery> {
+pub(crate) fn query() -> impl Strategy<Value = RangeQuery> {
     let order =
         (0usize..3).prop_map(|n| [SortOrder::None, SortOrder::Ascend, SortOrder::Descend][n]);
     let target = (0usize..5).prop_map(|n| {
@@ -120,7 +120,7 @@ fn compare() -> impl Strategy<Value = Compare> {
     })
 }
 
-pub fn txn() -> impl Strategy<Value = Txn> {
+pub(crate) fn txn() -> impl Strategy<Value = Txn> {
     let leaf = prop_oneof![
         2 => query().prop_map(Operation::Range),
         4 => put().prop_map(Operation::Put),
@@ -152,7 +152,7 @@ pub fn txn() -> impl Strategy<Value = Txn> {
         })
 }
 
-pub fn command() -> impl Strategy<Value = Command> {
+pub(crate) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         6 => put().prop_map(Command::Put),
         2 => delete().prop_map(Command::DeleteRange),
@@ -163,7 +163,7 @@ pub fn command() -> impl Strategy<Value = Command> {
 
 /// What happens to a store besides commands.
 #[derive(Clone, Copy, Debug)]
-pub enum Upkeep {
+pub(crate) enum Upkeep {
     Nothing,
     Flush,
     RemoveCompacted,
@@ -172,7 +172,7 @@ pub enum Upkeep {
     Reopen,
 }
 
-pub fn upkeep() -> impl Strategy<Value = Upkeep> {
+pub(crate) fn upkeep() -> impl Strategy<Value = Upkeep> {
     prop_oneof![
         8 => Just(Upkeep::Nothing),
         2 => Just(Upkeep::Flush),
