@@ -61,8 +61,7 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    fn new(asked: Option<Duration>, own: Duration) -> Self {
-        let now = Instant::now();
+    fn new(now: Instant, asked: Option<Duration>, own: Duration) -> Self {
         match asked {
             Some(asked) if asked < own => Self {
                 at: now + asked,
@@ -115,6 +114,7 @@ impl Doors {
         B: Body<Data = Bytes> + Unpin,
     {
         if let Err(response) = grpc::check_call(&request) {
+            grpc::drain(&mut request.into_body()).await;
             return *response;
         }
         match request.uri().path() {
@@ -145,7 +145,11 @@ impl Doors {
                     .await
             }
             "/grpc.health.v1.Health/Watch" => self.health_watch(request).await,
-            path => grpc::refuse(&unknown(path)),
+            path => {
+                let response = grpc::refuse(&unknown(path));
+                grpc::drain(&mut request.into_body()).await;
+                response
+            }
         }
     }
 
@@ -181,11 +185,12 @@ impl Doors {
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, mut body) = request.into_parts();
-        let metadata = Metadata::read(&head.headers)?;
         let limits = self.inside.limits;
-        let deadline = Deadline::new(metadata.timeout, limits.request_timeout);
+        let arrived = Instant::now();
         let bytes =
             grpc::read_message(&head.headers, &mut body, limits.receive_bytes_max()).await?;
+        let metadata = Metadata::read(&head.headers)?;
+        let deadline = Deadline::new(arrived, metadata.timeout, limits.request_timeout);
         if learner == Learner::Never && self.inside.node.is_learner() {
             return Err(status::not_for_learners());
         }
@@ -329,8 +334,8 @@ mod tests {
     #[test]
     fn the_shorter_deadline_wins_and_keeps_its_owner() {
         let own = Duration::from_secs(7);
-        assert!(!Deadline::new(None, own).is_clients);
-        assert!(!Deadline::new(Some(own), own).is_clients);
-        assert!(Deadline::new(Some(Duration::from_secs(1)), own).is_clients);
+        assert!(!Deadline::new(Instant::now(), None, own).is_clients);
+        assert!(!Deadline::new(Instant::now(), Some(own), own).is_clients);
+        assert!(Deadline::new(Instant::now(), Some(Duration::from_secs(1)), own).is_clients);
     }
 }

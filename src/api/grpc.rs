@@ -20,6 +20,10 @@ use tonic::Status;
 /// Compressed flag and length.
 const PREFIX_BYTES: usize = 5;
 
+/// How much of a refused question is read before the refusal is sent, and for how long.
+const DRAIN_BYTES: usize = 16 * 1024 * 1024;
+const DRAIN_PATIENCE: Duration = Duration::from_millis(100);
+
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -115,6 +119,38 @@ pub(super) async fn read_message<B>(
     body: &mut B,
     limit: usize,
 ) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let read = read_whole(headers, body, limit).await;
+    if read.is_err() {
+        drain(body).await;
+    }
+    read
+}
+
+/// Throws away what the client is still sending, for a while. An answer that overtakes its question
+/// resets the stream, and there are clients that then report the reset and not the answer.
+pub(super) async fn drain<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let rest = async {
+        let mut left = DRAIN_BYTES;
+        while !body.is_end_stream() && left > 0 {
+            let Ok(Some(data)) = next_data(body).await else {
+                break;
+            };
+            left = left.saturating_sub(data.len());
+        }
+    };
+    // A stream that the client keeps open is answered all the same.
+    tokio::time::timeout(DRAIN_PATIENCE, rest)
+        .await
+        .unwrap_or_default();
+}
+
+async fn read_whole<B>(headers: &HeaderMap, body: &mut B, limit: usize) -> Result<Bytes, Status>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -320,10 +356,10 @@ impl Body for ReplyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        // Exact sizes become a content-length header, which no gRPC answer has.
         match &self.0 {
-            Kind::Message(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Trailers | Kind::End => SizeHint::with_exact(0),
-            Kind::MessageThenSilence(_) | Kind::Silence => SizeHint::default(),
+            Kind::End => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
         }
     }
 }

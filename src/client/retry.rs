@@ -193,6 +193,10 @@ impl Client {
                     if !is_servers_word(&status) {
                         connection.forget();
                     }
+                    // However the transport puts it.
+                    if Instant::now() >= deadline {
+                        return Err(ClientError::TimedOut);
+                    }
                     let may_repeat = repeat == Repeat::WhileUnavailable
                         && status.code() == Code::Unavailable
                         && sent < READ_TRIES_MAX;
@@ -214,3 +218,6 @@ fn kv(channel: Channel) -> KvClient<Channel> {
 fn is_servers_word(status: &Status) -> bool {
     std::error::Error::source(status).is_none()
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,8 +116,11 @@ mod tests {
     /// A pipe whose reader has gone for a walk until `open`.
     #[derive(Clone, Default)]
     struct Pipe {
-        state: Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>,
+        state: Arc<State>,
     }
+
+    /// Whether it is open and what went through.
+    type State = (Mutex<(bool, Vec<u8>)>, Condvar);
 
     impl Pipe {
         fn open(&self) {

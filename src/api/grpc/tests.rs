@@ -42,6 +42,7 @@ fn frame(message: &[u8]) -> Vec<u8> {
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap()
         .block_on(future)
