@@ -17,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 pub mod cluster;
+pub mod differential;
 pub mod door;
 pub mod faults;
 pub mod history;

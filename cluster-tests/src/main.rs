@@ -8,6 +8,7 @@ use cluster_tests::cluster::layout::Layout;
 use cluster_tests::cluster::local::Spec;
 use cluster_tests::cluster::program::Program;
 use cluster_tests::cluster::{commands, daemon};
+use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,6 +30,17 @@ enum Command {
         dir: PathBuf,
         #[command(subcommand)]
         command: ClusterCommand,
+    },
+    /// The same requests to Quorate and to a real etcd; every answer compared.
+    Differential {
+        #[arg(long, default_value_t = 5_000)]
+        requests: usize,
+        /// Repeats a run (default: a random one).
+        #[arg(long)]
+        seed: Option<u64>,
+        /// What is compared with etcd.
+        #[arg(long, value_enum, default_value = "quorate")]
+        subject: Program,
     },
     /// Kill, cut and insult clusters; judge what their clients were told.
     Faults {
@@ -113,13 +125,27 @@ fn run(arguments: Arguments) -> Result<()> {
     let runtime = runtime.context("start the runtime")?;
     match arguments.command {
         Command::Cluster { dir, command } => runtime.block_on(cluster(&dir, command)),
+        Command::Differential {
+            requests,
+            seed,
+            subject,
+        } => {
+            let seed = seed.unwrap_or_else(random_seed);
+            let plan = Plan {
+                requests,
+                seed,
+                subject,
+                dir: "target/faults".into(),
+            };
+            runtime.block_on(Box::pin(differential::run(&plan)))
+        }
         Command::Faults {
             rounds,
             seed,
             only,
             program,
         } => {
-            let seed = seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+            let seed = seed.unwrap_or_else(random_seed);
             let context = Context {
                 program,
                 seed,
@@ -176,4 +202,9 @@ async fn cluster(dir: &Path, command: ClusterCommand) -> Result<()> {
     };
     println!("{}", tell(dir, &request).await?);
     Ok(())
+}
+
+/// Short enough to be typed again.
+fn random_seed() -> u64 {
+    rand::random_range(0..1_000_000)
 }
