@@ -16,7 +16,10 @@
 #![allow(clippy::print_stdout, reason = "the laboratory talks to a terminal")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+pub mod bench;
 pub mod cluster;
+pub mod demo;
+pub mod differential;
 pub mod door;
 pub mod faults;
 pub mod history;

@@ -3,14 +3,18 @@
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use cluster_tests::bench::{self, load::Target};
 use cluster_tests::cluster::control::{Request, tell};
 use cluster_tests::cluster::layout::Layout;
 use cluster_tests::cluster::local::Spec;
 use cluster_tests::cluster::program::Program;
 use cluster_tests::cluster::{commands, daemon};
+use cluster_tests::demo;
+use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The partition laboratory.
 #[derive(Parser)]
@@ -29,6 +33,42 @@ enum Command {
         dir: PathBuf,
         #[command(subcommand)]
         command: ClusterCommand,
+    },
+    /// Three nodes agree, whatever happens to one of them: the tour of scripts/demo.
+    Demo {
+        /// Writes through each member at each stage.
+        #[arg(long, default_value_t = 200)]
+        puts: usize,
+    },
+    /// Quorate and etcd under the same load, in turn.
+    Bench {
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Of each cell.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// One round of two seconds a cell.
+        #[arg(long)]
+        quick: bool,
+        #[arg(long, value_delimiter = ',', default_value = "1,64,256")]
+        clients: Vec<usize>,
+        /// Only this system.
+        #[arg(long, value_enum)]
+        only: Option<Program>,
+        /// Which members the connections go to.
+        #[arg(long, value_enum, default_value = "spread")]
+        target: Target,
+    },
+    /// The same requests to Quorate and to a real etcd; every answer compared.
+    Differential {
+        #[arg(long, default_value_t = 5_000)]
+        requests: usize,
+        /// Repeats a run (default: a random one).
+        #[arg(long)]
+        seed: Option<u64>,
+        /// What is compared with etcd.
+        #[arg(long, value_enum, default_value = "quorate")]
+        subject: Program,
     },
     /// Kill, cut and insult clusters; judge what their clients were told.
     Faults {
@@ -113,13 +153,54 @@ fn run(arguments: Arguments) -> Result<()> {
     let runtime = runtime.context("start the runtime")?;
     match arguments.command {
         Command::Cluster { dir, command } => runtime.block_on(cluster(&dir, command)),
+        Command::Demo { puts } => {
+            runtime.block_on(Box::pin(demo::run(Path::new("target/faults"), puts)))
+        }
+        Command::Bench {
+            rounds,
+            seconds,
+            quick,
+            clients,
+            only,
+            target,
+        } => {
+            let plan = bench::Plan {
+                rounds: if quick { 1 } else { rounds },
+                duration: Duration::from_secs(if quick { 2 } else { seconds }),
+                clients,
+                systems: only.map_or_else(|| vec![Program::Quorate, Program::Etcd], |p| vec![p]),
+                target,
+                dir: "target/bench".into(),
+            };
+            // One thread: the client shares the machine with the servers it measures.
+            drop(runtime);
+            let one = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            one.context("start the runtime")?
+                .block_on(Box::pin(bench::run(&plan)))
+        }
+        Command::Differential {
+            requests,
+            seed,
+            subject,
+        } => {
+            let seed = seed.unwrap_or_else(random_seed);
+            let plan = Plan {
+                requests,
+                seed,
+                subject,
+                dir: "target/faults".into(),
+            };
+            runtime.block_on(Box::pin(differential::run(&plan)))
+        }
         Command::Faults {
             rounds,
             seed,
             only,
             program,
         } => {
-            let seed = seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+            let seed = seed.unwrap_or_else(random_seed);
             let context = Context {
                 program,
                 seed,
@@ -176,4 +257,9 @@ async fn cluster(dir: &Path, command: ClusterCommand) -> Result<()> {
     };
     println!("{}", tell(dir, &request).await?);
     Ok(())
+}
+
+/// Short enough to be typed again.
+fn random_seed() -> u64 {
+    rand::random_range(0..1_000_000)
 }
