@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 /// Commands that may wait; one more is refused with "too many requests".
@@ -33,6 +34,8 @@ pub(super) const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// A batch closes at this many commands or bytes, whichever comes first.
 const BATCH_COMMANDS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Batches that may wait aside for a former leader's answer.
+const LEFT_BEHIND_MAX: usize = 16;
 /// How long to wait for news of a leader before asking again.
 const LEADER_PATIENCE: Duration = Duration::from_millis(20);
 
@@ -106,11 +109,12 @@ impl Proposer {
 }
 
 /// The other end: forms batches and sends them.
-pub(super) struct Batcher {
+pub struct Batcher {
     waiting: mpsc::Receiver<Proposal>,
     queued_bytes: Arc<AtomicUsize>,
-    consensus: Consensus,
-    links: Links,
+    carrier: Carrier,
+    /// Batches that were sent to a leader which is none any more, and may still be answered.
+    left_behind: JoinSet<()>,
 }
 
 /// Those who wait for the replies of one batch, in order.
@@ -123,13 +127,28 @@ struct Batch {
 
 impl Batcher {
     /// Runs until every [`Proposer`] is gone.
-    pub(super) async fn run(mut self) {
+    pub async fn run(mut self) {
         while let Some(first) = self.waiting.recv().await {
             let Some(batch) = self.gather(first) else {
                 continue;
             };
-            let outcome = self.carry_out(&batch).await;
-            answer(batch, outcome);
+            let carrier = self.carrier.clone();
+            let mut carried = Box::pin(async move {
+                let outcome = carrier.carry_out(&batch).await;
+                answer(batch, outcome);
+            });
+            tokio::select! {
+                () = &mut carried => {}
+                // A leader that was cut off never answers; one that handed over does. Whichever it
+                // is, the batch waits for it aside, and the next one goes to the new leader.
+                () = self.carrier.leader_replaced() => {
+                    if self.left_behind.len() >= LEFT_BEHIND_MAX {
+                        self.left_behind.join_next().await;
+                    }
+                    self.left_behind.spawn(carried);
+                }
+            }
+            while self.left_behind.try_join_next().is_some() {}
         }
     }
 
@@ -165,6 +184,28 @@ impl Batcher {
         }
         batch.bytes = builder.finish();
         Some(batch)
+    }
+}
+
+/// Takes a batch to whoever leads.
+#[derive(Clone)]
+struct Carrier {
+    consensus: Consensus,
+    links: Links,
+}
+
+impl Carrier {
+    /// Returns when another member leads than when it was called; a leader that is merely lost is
+    /// not replaced yet.
+    async fn leader_replaced(&self) {
+        let before = self.consensus.leader_hint();
+        loop {
+            self.consensus.leadership_changed(Duration::MAX).await;
+            let now = self.consensus.leader_hint();
+            if now != before && now != LeaderHint::Nobody {
+                return;
+            }
+        }
     }
 
     async fn carry_out(&self, batch: &Batch) -> Result<Vec<Reply>, NodeError> {

@@ -315,8 +315,11 @@ impl Consensus {
     /// Returns when something about leadership changed, or after `patience`.
     pub async fn leadership_changed(&self, patience: Duration) {
         let mut metrics = self.inner.raft.server_metrics();
-        // Both outcomes mean "look again"; a closed channel is noticed by the next call.
-        tokio::time::timeout(patience, metrics.changed()).await.ok();
+        // Both outcomes mean "look again".
+        if let Ok(Err(_)) = tokio::time::timeout(patience, metrics.changed()).await {
+            // Consensus is gone: no news will come, and whoever asks must not spin.
+            tokio::time::sleep(patience).await;
+        }
     }
 
     /// Waits until this member's state is not older than what it had committed before it started.
