@@ -61,8 +61,8 @@ impl Proposer {
         let batcher = Batcher {
             waiting,
             queued_bytes: queued_bytes.clone(),
-            consensus,
-            links,
+            carrier: Carrier { consensus, links },
+            left_behind: JoinSet::new(),
         };
         (
             Self {
@@ -109,7 +109,7 @@ impl Proposer {
 }
 
 /// The other end: forms batches and sends them.
-pub struct Batcher {
+pub(super) struct Batcher {
     waiting: mpsc::Receiver<Proposal>,
     queued_bytes: Arc<AtomicUsize>,
     carrier: Carrier,
@@ -127,7 +127,7 @@ struct Batch {
 
 impl Batcher {
     /// Runs until every [`Proposer`] is gone.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         while let Some(first) = self.waiting.recv().await {
             let Some(batch) = self.gather(first) else {
                 continue;
