@@ -198,10 +198,11 @@ impl Carrier {
     /// Returns when another member leads than when it was called; a leader that is merely lost is
     /// not replaced yet.
     async fn leader_replaced(&self) {
-        let before = self.consensus.leader_hint();
+        let mut leaders = self.consensus.leader_watch();
+        let before = leaders.hint();
         loop {
-            self.consensus.leadership_changed(Duration::MAX).await;
-            let now = self.consensus.leader_hint();
+            leaders.changed(Duration::MAX).await;
+            let now = leaders.hint();
             if now != before && now != LeaderHint::Nobody {
                 return;
             }
@@ -209,8 +210,9 @@ impl Carrier {
     }
 
     async fn carry_out(&self, batch: &Batch) -> Result<Vec<Reply>, NodeError> {
+        let mut leaders = self.consensus.leader_watch();
         loop {
-            let attempt = match self.consensus.leader_hint() {
+            let attempt = match leaders.hint() {
                 LeaderHint::Nobody => Attempt::NotTaken,
                 LeaderHint::Me => self.propose_here(batch).await,
                 LeaderHint::Other(leader, member) => self.forward(leader, &member, batch).await,
@@ -220,7 +222,7 @@ impl Carrier {
                 Attempt::NotTaken if Instant::now() >= batch.deadline => {
                     return Err(NodeError::Timeout);
                 }
-                Attempt::NotTaken => self.consensus.leadership_changed(LEADER_PATIENCE).await,
+                Attempt::NotTaken => leaders.changed(LEADER_PATIENCE).await,
             }
         }
     }
