@@ -31,6 +31,16 @@ pub fn check_revision(head: &Head, revision: Revision) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// As [`check_revision`] inside a transaction, where etcd compares a negative revision too instead
+/// of taking it for the latest: it counts as compacted once it lies below the compacted revision,
+/// which is -1 until the first compaction (etcd `apply.go`, `checkRange`).
+pub fn check_revision_in_txn(head: &Head, revision: Revision) -> Result<(), Refusal> {
+    if revision < 0 && revision < head.compacted {
+        return Err(Refusal::Compacted);
+    }
+    check_revision(head, revision)
+}
+
 /// Rows that a list may hold in one piece of memory.
 const ARENA_BYTES: usize = 64 << 10;
 
