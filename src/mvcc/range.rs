@@ -31,6 +31,16 @@ pub fn check_revision(head: &Head, revision: Revision) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// As etcd checks a range inside a transaction: only zero is the latest there, so a negative
+/// revision is one that was compacted, once anything was
+/// (etcd `server/etcdserver/txn/txn.go` checkRange).
+pub fn check_txn_revision(head: &Head, revision: Revision) -> Result<(), Refusal> {
+    if revision < 0 && revision < head.compacted {
+        return Err(Refusal::Compacted);
+    }
+    check_revision(head, revision)
+}
+
 /// Rows that a list may hold in one piece of memory.
 const ARENA_BYTES: usize = 64 << 10;
 
