@@ -136,6 +136,7 @@ enum ClusterCommand {
 }
 
 fn main() -> ExitCode {
+    quiet_on_a_closed_pipe();
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -262,4 +263,17 @@ async fn cluster(dir: &Path, command: ClusterCommand) -> Result<()> {
 /// Short enough to be typed again.
 fn random_seed() -> u64 {
     rand::random_range(0..1_000_000)
+}
+
+/// `cluster-tests … | head` ends as any other program does, not with a panic's trace. (The usual
+/// way, SIGPIPE's default action, takes unsafe code.)
+fn quiet_on_a_closed_pipe() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>();
+        if text.is_some_and(|text| text.contains("Broken pipe")) {
+            std::process::exit(141);
+        }
+        usual(panic);
+    }));
 }

@@ -29,7 +29,7 @@ const SMALL: &[&[u8]] = &[
     b"s\xff\xff",
 ];
 /// Odd ones outside.
-const ODD: &[&[u8]] = &[b"\0", b"\0\0", b"\xff", b"\xff\xff\xff", b"s0", b"z"];
+const ODD: &[&[u8]] = &[b"\0", b"\0\0", b"\xff", b"\xff\xff\xff", b"r0", b"z"];
 const WIDE_KEYS: u32 = 300;
 
 /// Makes requests, knowing which revisions exist.
@@ -107,7 +107,7 @@ impl Generator {
             0..2 => Bytes::new(),
             2..10 => self.pick(ODD),
             10..25 => format!("w{:03}", self.below(WIDE_KEYS)).into(),
-            25..26 => vec![b's'; self.random.random_range(1..5_000)].into(),
+            25..26 => vec![b'r'; self.random.random_range(1..5_000)].into(),
             _ => self.pick(SMALL),
         }
     }
