@@ -1,10 +1,10 @@
 //! Consensus' side of a member: opened, run and closed on Raft's runtime.
 
-use super::Identity;
 use super::bootstrap::ask_founders;
 use super::data_dir::DataDir;
 use super::founding::Founding;
 use super::housekeeping::{Housekeeping, successor};
+use super::{Identity, sweeper};
 use crate::config::Config;
 use crate::env::{Env, Listener};
 use crate::raft::log::{LogOptions, SegmentedLog};
@@ -111,14 +111,13 @@ pub async fn run(
     }
 
     let log_dir = member_dir.join("log");
-    let log = SegmentedLog::open(
-        &log_dir,
-        disk.clone(),
-        env.threads.as_ref(),
-        LogOptions::default(),
-    )
-    .context("open the Raft log")?;
-    let state_dir = StateDir::new(member_dir, disk, StateOptions::default());
+    let log = SegmentedLog::open(&log_dir, &disk, env.threads.as_ref(), LogOptions::default())
+        .context("open the Raft log")?;
+    let state_options = StateOptions {
+        hash_seed: env.randomness.next_u64(),
+        ..StateOptions::default()
+    };
+    let state_dir = StateDir::new(member_dir, disk, state_options);
     let machine = state_dir.open().context("open the state")?;
     let applier = Applier::new(machine, state_dir, snapshots, env.threads.worker("apply")?);
     let parts = Parts {
@@ -137,6 +136,10 @@ pub async fn run(
     }
     service.set_consensus(consensus.clone());
     tasks.spawn(Housekeeping::new(consensus.clone(), config.snapshot_count).run());
+    tasks.spawn(sweeper::run(
+        consensus.store().clone(),
+        env.threads.worker("sweeper")?,
+    ));
     let identity = Identity {
         cluster_id: me.cluster,
         member_id: node,

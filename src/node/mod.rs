@@ -11,7 +11,7 @@
 //! | [`propose`] | commands into the log, in batches |
 //! | [`read`] | read rounds |
 //! | [`membership`] | who is in the cluster, for doors |
-//! | [`housekeeping`] | snapshots, purge, laggards, a hung disk |
+//! | [`housekeeping`] [`sweeper`] | snapshots, purge, laggards, a hung disk; compacted revisions |
 
 mod bootstrap;
 pub mod core;
@@ -22,6 +22,7 @@ mod housekeeping;
 mod membership;
 mod propose;
 mod read;
+mod sweeper;
 mod weight;
 
 pub use error::NodeError;

@@ -38,6 +38,9 @@ mod status;
 mod type_config;
 mod wire;
 
+#[cfg(test)]
+mod suite_tests;
+
 pub use address_book::AddressBook;
 pub use applier::{Applier, SharedStore};
 pub use consensus::{

@@ -52,6 +52,7 @@ struct Inner {
     dir: PathBuf,
     files: Vec<SnapshotFile>,
     disk: Arc<dyn Disk>,
+    worker: Worker,
     checksums: OnceLock<Vec<u32>>,
     remove_on_drop: AtomicBool,
 }
@@ -68,12 +69,19 @@ impl Drop for Inner {
 }
 
 impl SnapshotDir {
-    pub fn new(id: String, dir: PathBuf, files: Vec<SnapshotFile>, disk: Arc<dyn Disk>) -> Self {
+    pub fn new(
+        id: String,
+        dir: PathBuf,
+        files: Vec<SnapshotFile>,
+        disk: Arc<dyn Disk>,
+        worker: Worker,
+    ) -> Self {
         let inner = Inner {
             id,
             dir,
             files,
             disk,
+            worker,
             checksums: OnceLock::new(),
             remove_on_drop: AtomicBool::new(false),
         };
@@ -92,6 +100,11 @@ impl SnapshotDir {
 
     pub fn data_dir(&self) -> PathBuf {
         self.inner.dir.join(DATA)
+    }
+
+    /// Where its files are read: they may be on a slow disk.
+    pub fn worker(&self) -> &Worker {
+        &self.inner.worker
     }
 
     pub fn open_file(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -219,7 +232,7 @@ impl Snapshots {
             let found = if name.starts_with("tmp-") {
                 None
             } else {
-                read_manifest(&disk, &path)?
+                read_manifest(&disk, &worker, &path)?
             };
             let Some(found) = found else {
                 disk.remove_dir_all(&path)?;
@@ -323,7 +336,7 @@ impl Snapshots {
         let dir = shared.dir.join(&id);
         shared.disk.rename(&tmp, &dir)?;
         shared.disk.sync_dir(&shared.dir)?;
-        let snapshot = SnapshotDir::new(id, dir, files, shared.disk.clone());
+        let snapshot = SnapshotDir::new(id, dir, files, shared.disk.clone(), shared.worker.clone());
         let snapshot = Snapshot {
             meta: label.to_meta()?,
             snapshot,
@@ -340,7 +353,11 @@ impl Snapshots {
 }
 
 /// `None` if the directory holds no manifest, which makes it worthless.
-fn read_manifest(disk: &Arc<dyn Disk>, dir: &Path) -> io::Result<Option<Snapshot>> {
+fn read_manifest(
+    disk: &Arc<dyn Disk>,
+    worker: &Worker,
+    dir: &Path,
+) -> io::Result<Option<Snapshot>> {
     let path = dir.join(MANIFEST);
     let Some(bytes) = read_file(disk.as_ref(), &path)? else {
         return Ok(None);
@@ -360,7 +377,13 @@ fn read_manifest(disk: &Arc<dyn Disk>, dir: &Path) -> io::Result<Option<Snapshot
             .membership
             .map(|(term, index, bytes)| (Position { term, index }, bytes.into())),
     };
-    let snapshot = SnapshotDir::new(manifest.id, dir.to_owned(), manifest.files, disk.clone());
+    let snapshot = SnapshotDir::new(
+        manifest.id,
+        dir.to_owned(),
+        manifest.files,
+        disk.clone(),
+        worker.clone(),
+    );
     Ok(Some(Snapshot {
         meta: label.to_meta()?,
         snapshot,

@@ -54,15 +54,25 @@ pub(super) async fn send(
     let (frames, queue) = mpsc::channel(FRAMES_QUEUED_MAX);
     let produce = produce(dir.clone(), vote, answer.held_bytes, frames, stall);
     let call = client.send_snapshot(ReceiverStream::new(queue));
-    let (produced, receipt) = tokio::join!(produce, timeout(INSTALL_TIMEOUT * 100, call));
-    // The receiver's word first: when it gives up, the producer only sees a closed queue.
-    let receipt = receipt.map_err(|_| Status::deadline_exceeded("snapshot"))??;
-    produced?;
+    tokio::pin!(call);
+    let receipt = tokio::select! {
+        // Before the last frame only a refusal can come.
+        receipt = &mut call => receipt?,
+        produced = produce => {
+            produced?;
+            within(INSTALL_TIMEOUT, call).await?
+        }
+    };
     wire::vote_from_proto(receipt.into_inner().vote).map_err(internal)
 }
 
 async fn offer(dir: &SnapshotDir, label: &Label) -> Result<peer::SnapshotOffer, Status> {
-    let sums = dir.checksums().map_err(internal)?.to_vec();
+    let whole = dir.clone();
+    let sums = dir
+        .worker()
+        .run(move || whole.checksums().map(<[u32]>::to_vec))
+        .await;
+    let sums = sums.and_then(|sums| sums).map_err(internal)?;
     let files = dir
         .files()
         .iter()
@@ -105,11 +115,18 @@ async fn produce(
     let started = Instant::now();
     let mut sent_bytes = 0;
     for (number, file) in dir.files().iter().enumerate() {
-        let open = dir.open_file(&file.name).map_err(internal)?;
+        let open: Arc<dyn DiskFile> = dir.open_file(&file.name).map_err(internal)?.into();
         let mut offset = held.get(number).copied().unwrap_or(0).min(file.bytes);
         while offset < file.bytes {
             let take = (file.bytes - offset).min(CHUNK_BYTES);
-            let bytes = read_chunk(open.as_ref(), offset, take).map_err(internal)?;
+            let source = open.clone();
+            let read = move || read_chunk(source.as_ref(), offset, take);
+            let bytes = dir
+                .worker()
+                .run(read)
+                .await
+                .and_then(|bytes| bytes)
+                .map_err(internal)?;
             let file = u32::try_from(number).map_err(internal)?;
             send(Frame::Chunk(peer::SnapshotChunk {
                 file,
@@ -340,7 +357,13 @@ fn verify(snapshots: &Snapshots, receiving: Receiving) -> io::Result<Snapshot> {
         files.push(file);
     }
     disk.sync_dir(&data)?;
-    let snapshot = SnapshotDir::new(receiving.id, receiving.dir, files, disk.clone());
+    let snapshot = SnapshotDir::new(
+        receiving.id,
+        receiving.dir,
+        files,
+        disk.clone(),
+        snapshots.worker().clone(),
+    );
     // openraft drops a snapshot that it does not need without a word: the directory goes with it.
     snapshot.retire();
     Ok(Snapshot {

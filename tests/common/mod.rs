@@ -1,6 +1,6 @@
 //! Members in this process, on a network in memory and on real disks.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use hyper_util::rt::TokioIo;
 use quorate::config::{ClusterState, Config};

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | a range whose `sort_order` is no known one | ignores the order | `etcdserver: invalid sort option` |
 //! | the same inside a transaction | ignores the order | refuses the transaction |
+//! | a range sorted by another target than the key | pairs of equal target in any order (Go's sort is not stable) | ascending by key, here |
 //!
 //! Not sent at all, because etcd 3.4 does not survive it: a range whose `sort_target` is no known
 //! one (current etcd, and Quorate: `etcdserver: invalid sort option`; the hostile story of the
@@ -16,13 +17,14 @@ use quorate::proto::etcdserverpb::request_op::Request;
 use tonic::Code;
 
 /// Whether two different answers are one of the listed cases.
-pub fn is_known(call: &Call, ours: &Answer, _theirs: &Answer) -> bool {
-    has_unknown_sort_order(call)
+pub fn is_known(call: &Call, ours: &Answer, theirs: &Answer) -> bool {
+    let refused = has_unknown_sort_order(call)
         && *ours
             == Answer::Error(
                 Code::InvalidArgument,
                 "etcdserver: invalid sort option".to_owned(),
-            )
+            );
+    refused || super::ties::differ_only_in_ties(call, ours, theirs)
 }
 
 /// Whether etcd 3.4 may carry out what Quorate refuses: the state then would differ, so the

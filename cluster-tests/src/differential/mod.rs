@@ -8,6 +8,7 @@
 pub mod call;
 pub mod exceptions;
 pub mod generate;
+mod ties;
 
 use crate::cluster::layout::Layout;
 use crate::cluster::local::{Cluster, PATIENCE, Spec};

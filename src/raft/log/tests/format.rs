@@ -6,16 +6,25 @@ use crate::raft::log::Vote;
 use crate::raft::log::record::{Link, Record, SegmentStart, close_group, encode};
 use crate::raft::log::segment::SegmentHeader;
 
-const HEADER: SegmentHeader = SegmentHeader { sequence: 3, incarnation: 0xa2 };
+const HEADER: SegmentHeader = SegmentHeader {
+    sequence: 3,
+    incarnation: 0xa2,
+};
 
 fn hex(bytes: &[u8]) -> String {
-    let words = bytes.chunks(4).map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect());
+    let words = bytes
+        .chunks(4)
+        .map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect());
     words.collect::<Vec<String>>().join(" ")
 }
 
 fn example(record: &Record, payload: &[u8], is_last: bool) -> String {
     let mut bytes = Vec::new();
-    let link = Link { seed: HEADER.seed(), previous: 0x1122_3344, group: 5 };
+    let link = Link {
+        seed: HEADER.seed(),
+        previous: 0x1122_3344,
+        group: 5,
+    };
     encode(&mut bytes, link, record, payload);
     if is_last {
         close_group(&mut bytes, HEADER.seed());
@@ -25,7 +34,11 @@ fn example(record: &Record, payload: &[u8], is_last: bool) -> String {
 
 #[test]
 fn the_bytes_on_disk_are_the_documented_ones() {
-    let vote = Vote { term: 7, node: 2, committed: true };
+    let vote = Vote {
+        term: 7,
+        node: 2,
+        committed: true,
+    };
     let start = SegmentStart {
         vote: Some(vote),
         purged: Some(at(6, 100)),
@@ -44,6 +57,9 @@ fn the_bytes_on_disk_are_the_documented_ones() {
     ];
     let document = include_str!("../../../../docs/data-layout.md").replace("\n    ", " ");
     for bytes in found {
-        assert!(document.contains(&bytes), "docs/data-layout.md does not show\n{bytes}");
+        assert!(
+            document.contains(&bytes),
+            "docs/data-layout.md does not show\n{bytes}"
+        );
     }
 }

@@ -7,6 +7,7 @@ mod power_cut_disk;
 mod stories;
 
 use super::{Done, LogEntry, LogError, LogOptions, SegmentedLog};
+use crate::env::network::BoxFuture;
 use crate::env::threads::{Joiner, RealThreads, Worker};
 use crate::env::{Disk, Threads};
 use crate::types::Position;
@@ -32,6 +33,12 @@ impl Threads for Inline {
     fn spawn(&self, name: &str, _: Box<dyn FnOnce() + Send>) -> io::Result<Joiner> {
         Err(io::Error::other(format!(
             "there are no threads here, yet {name} was asked for"
+        )))
+    }
+
+    fn runtime(&self, name: &str, _: BoxFuture<'static, ()>) -> io::Result<()> {
+        Err(io::Error::other(format!(
+            "the log needs no runtime, yet {name} asked for one"
         )))
     }
 }
