@@ -200,9 +200,12 @@ fn main() {
             dice.below(10_000)
         });
     }
-    println!("resident {} MiB", resident_mib());
-
     let store = bench.machine.store();
+    println!(
+        "resident {} MiB; {:?}",
+        resident_mib(),
+        store.sizes().unwrap()
+    );
     let single = |n| RangeQuery::latest(KeyRange::single(key(n)));
     read("get, one of 1,000 keys", &store, 200_000, |_| {
         single(dice.below(1000))

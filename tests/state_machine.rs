@@ -1,5 +1,6 @@
 //! Stories of the state machine, told as scripts: `tests/scripts/state_machine/*.script`.
 //! `UPDATE_GOLDENFILES=1` writes what was seen; read the diff.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

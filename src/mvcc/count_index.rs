@@ -25,10 +25,79 @@ const FENCE_MASK: u64 = 63;
 /// A chunk with more fences is split.
 const CHUNK_FENCES: usize = 256;
 
+/// The keys of fences in a row, one after another in one piece of memory: a search through keys
+/// that lie all over the heap costs a cache miss at each step. They are copies: a key as it came is
+/// a slice of its log entry, and would keep the whole entry in memory.
+#[derive(Clone, Debug, Default)]
+struct Fences {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Fences {
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn start(&self, at: usize) -> usize {
+        at.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    fn key(&self, at: usize) -> &[u8] {
+        &self.bytes[self.start(at)..self.ends[at]]
+    }
+
+    fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn insert(&mut self, at: usize, key: &[u8]) {
+        let start = self.start(at);
+        self.bytes.splice(start..start, key.iter().copied());
+        self.ends.insert(at, start);
+        self.ends[at..].iter_mut().for_each(|end| *end += key.len());
+    }
+
+    fn remove(&mut self, at: usize) {
+        let range = self.start(at)..self.ends[at];
+        let len = range.len();
+        self.bytes.drain(range);
+        self.ends.remove(at);
+        self.ends[at..].iter_mut().for_each(|end| *end -= len);
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        let start = self.start(at);
+        let bytes = self.bytes.split_off(start);
+        let ends = self
+            .ends
+            .split_off(at)
+            .into_iter()
+            .map(|end| end - start)
+            .collect();
+        Self { bytes, ends }
+    }
+
+    /// The last fence at or before `key`. The first one is.
+    fn find(&self, key: &[u8]) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            if self.key(middle) <= key {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
 /// Some fences in a row. Counts change with every key, fences seldom: a copy shares the keys.
 #[derive(Clone, Debug)]
 struct Chunk {
-    fences: Arc<Vec<Bytes>>,
+    fences: Arc<Fences>,
     /// Per fence, the live keys from it up to the next one.
     counts: Vec<u64>,
     /// Their sum.
@@ -36,7 +105,7 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn new(fences: Vec<Bytes>, counts: Vec<u64>) -> Arc<Self> {
+    fn new(fences: Fences, counts: Vec<u64>) -> Arc<Self> {
         let keys = counts.iter().sum();
         Arc::new(Self {
             fences: Arc::new(fences),
@@ -45,9 +114,8 @@ impl Chunk {
         })
     }
 
-    /// The last fence at or before `key`.
-    fn find(&self, key: &[u8]) -> usize {
-        self.fences.partition_point(|fence| fence.as_ref() <= key) - 1
+    fn first(&self) -> &[u8] {
+        self.fences.key(0)
     }
 }
 
@@ -63,7 +131,7 @@ pub struct CountIndex {
 impl CountIndex {
     pub fn empty(seed: u64) -> Self {
         Self {
-            chunks: vec![Chunk::new(vec![Bytes::new()], vec![0])],
+            chunks: vec![Chunk::new(first_fence(), vec![0])],
             seed,
         }
     }
@@ -71,12 +139,17 @@ impl CountIndex {
     /// Reads all live keys once.
     pub fn build(view: &View<'_>, seed: u64) -> Result<Self, Error> {
         let mut index = Self::empty(seed);
-        let mut fences = vec![Bytes::new()];
+        let mut fences = first_fence();
         let mut counts = vec![0];
+        index.chunks.clear();
         let mut cursor = view.cursor(Family::Current, Bounds::default(), Scan::Bulk)?;
         while let Some(key) = cursor.key() {
             if index.is_fence(key) {
-                fences.push(Bytes::copy_from_slice(key));
+                if counts.len() == CHUNK_FENCES / 2 {
+                    let full = (std::mem::take(&mut fences), std::mem::take(&mut counts));
+                    index.chunks.push(Chunk::new(full.0, full.1));
+                }
+                fences.push(key);
                 counts.push(0);
             }
             if let Some(last) = counts.last_mut() {
@@ -84,11 +157,7 @@ impl CountIndex {
             }
             cursor.advance()?;
         }
-        let size = CHUNK_FENCES / 2;
-        let chunks = fences.chunks(size).zip(counts.chunks(size));
-        index.chunks = chunks
-            .map(|(fences, counts)| Chunk::new(fences.to_vec(), counts.to_vec()))
-            .collect();
+        index.chunks.push(Chunk::new(fences, counts));
         Ok(index)
     }
 
@@ -124,20 +193,17 @@ impl CountIndex {
         let before: u64 = self.chunks[..at].iter().map(|chunk| chunk.keys).sum();
         let chunk = &self.chunks[at];
         let within: u64 = chunk.counts[..fence].iter().sum();
-        Ok(before + within + walk(view, &chunk.fences[fence], Some(key))?)
+        Ok(before + within + walk(view, chunk.fences.key(fence), Some(key))?)
     }
 
     /// The last fence at or before `key`: its chunk and its place there.
     fn find(&self, key: &[u8]) -> (usize, usize) {
-        let chunk = self
-            .chunks
-            .partition_point(|chunk| chunk.fences[0].as_ref() <= key)
-            - 1;
-        (chunk, self.chunks[chunk].find(key))
+        let chunk = self.chunks.partition_point(|chunk| chunk.first() <= key) - 1;
+        (chunk, self.chunks[chunk].fences.find(key))
     }
 
     /// Follows a batch that was just written: `created` and `deleted` are the keys that exist now
-    /// and did not before, and the reverse. `view` shows the state after the batch.
+    /// and did not before, and the reverse, in order. `view` shows the state after the batch.
     pub fn update(
         &mut self,
         view: &View<'_>,
@@ -153,8 +219,17 @@ impl CountIndex {
                 self.remove_fence(key);
             }
         }
+        let mut at = 0;
         for key in created {
-            let (at, fence) = self.find(key);
+            // Keys ascend, so the chunk is the last one or one behind it.
+            let behind = &self.chunks[at + 1..];
+            if behind
+                .first()
+                .is_some_and(|next| next.first() <= key.as_ref())
+            {
+                at += behind.partition_point(|chunk| chunk.first() <= key.as_ref());
+            }
+            let fence = self.chunks[at].fences.find(key);
             let chunk = Arc::make_mut(&mut self.chunks[at]);
             chunk.counts[fence] += 1;
             chunk.keys += 1;
@@ -170,17 +245,24 @@ impl CountIndex {
 
     fn insert_fence(&mut self, view: &View<'_>, key: &Bytes) -> Result<(), Error> {
         let (at, fence) = self.find(key);
-        let next_in_chunk = self.chunks[at].fences.get(fence + 1);
-        let next = next_in_chunk.or_else(|| self.chunks.get(at + 1).map(|next| &next.fences[0]));
-        let keys = walk(view, key, next.map(AsRef::as_ref))?;
+        let chunk = &self.chunks[at];
+        let next = if fence + 1 < chunk.fences.len() {
+            Some(chunk.fences.key(fence + 1))
+        } else {
+            self.chunks.get(at + 1).map(|next| next.first())
+        };
+        let keys = walk(view, key, next)?;
         let chunk = Arc::make_mut(&mut self.chunks[at]);
         let fences = Arc::make_mut(&mut chunk.fences);
-        assert!(fences[fence] != *key, "a key becomes a fence once");
+        assert!(
+            fences.key(fence) != key.as_ref(),
+            "a key becomes a fence once"
+        );
         let before = &mut chunk.counts[fence];
         *before = before.checked_sub(keys).ok_or(Error::Corrupt {
             what: "the count index",
         })?;
-        fences.insert(fence + 1, key.clone());
+        fences.insert(fence + 1, key);
         chunk.counts.insert(fence + 1, keys);
         if fences.len() > CHUNK_FENCES {
             let fences = fences.split_off(CHUNK_FENCES / 2);
@@ -196,7 +278,7 @@ impl CountIndex {
         let (at, fence) = self.find(key);
         let chunk = Arc::make_mut(&mut self.chunks[at]);
         let fences = Arc::make_mut(&mut chunk.fences);
-        assert!(fences[fence] == key, "a live fence is in the index");
+        assert!(fences.key(fence) == key, "a live fence is in the index");
         fences.remove(fence);
         let keys = chunk.counts.remove(fence);
         if fence > 0 {
@@ -205,7 +287,7 @@ impl CountIndex {
         }
         // Never the first chunk: its first fence is the empty key, which no user has.
         chunk.keys -= keys;
-        if fences.is_empty() {
+        if fences.len() == 0 {
             self.chunks.remove(at);
         }
         let before = Arc::make_mut(&mut self.chunks[at - 1]);
@@ -221,14 +303,19 @@ impl CountIndex {
         let fences = self.chunks.iter().flat_map(|chunk| {
             assert_eq!(chunk.keys, chunk.counts.iter().sum::<u64>());
             assert_eq!(chunk.fences.len(), chunk.counts.len());
-            chunk
-                .fences
-                .iter()
-                .cloned()
-                .zip(chunk.counts.iter().copied())
+            let keys =
+                (0..chunk.fences.len()).map(|at| Bytes::copy_from_slice(chunk.fences.key(at)));
+            keys.zip(chunk.counts.iter().copied())
         });
         fences.collect()
     }
+}
+
+/// The empty key, before all others.
+fn first_fence() -> Fences {
+    let mut fences = Fences::default();
+    fences.push(&[]);
+    fences
 }
 
 /// Counts live keys in `[start, end)` one by one.

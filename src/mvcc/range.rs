@@ -31,10 +31,10 @@ pub fn check_revision(head: &Head, revision: Revision) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// As etcd checks a range inside a transaction: only zero is the latest there, so a negative
-/// revision is one that was compacted, once anything was
-/// (etcd `server/etcdserver/txn/txn.go` checkRange).
-pub fn check_txn_revision(head: &Head, revision: Revision) -> Result<(), Refusal> {
+/// As [`check_revision`] inside a transaction, where etcd compares a negative revision too instead
+/// of taking it for the latest: it counts as compacted once it lies below the compacted revision,
+/// which is -1 until the first compaction (etcd `apply.go`, `checkRange`).
+pub fn check_revision_in_txn(head: &Head, revision: Revision) -> Result<(), Refusal> {
     if revision < 0 && revision < head.compacted {
         return Err(Refusal::Compacted);
     }

@@ -8,7 +8,7 @@ use super::counting::Counting;
 use super::head::Head;
 use super::metadata_cache::Known;
 use super::overlay::{Ended, Live, Overlay, PendingEvent};
-use super::range::{check_txn_revision, range};
+use super::range::{check_revision_in_txn, range};
 use super::row::{Change, Event, Meta, Stored, read_current, read_event};
 use super::state_cursor::{At, Source, StateCursor, Value};
 use super::store::{MemberAttributes, Membership};
@@ -196,8 +196,8 @@ impl<'w> WriteTxn<'w> {
         self.writer.store.engine.latest()
     }
 
-    pub fn check_revision(&self, revision: Revision) -> Result<(), Refusal> {
-        check_txn_revision(&self.changes.head, revision)
+    pub fn check_revision_in_txn(&self, revision: Revision) -> Result<(), Refusal> {
+        check_revision_in_txn(&self.changes.head, revision)
     }
 
     /// The caller has checked the query's revision, before the command's first change.

@@ -9,8 +9,8 @@ use crate::config::Config;
 use crate::env::{Env, Listener};
 use crate::raft::log::{LogOptions, SegmentedLog};
 use crate::raft::{
-    AddressBook, Applier, Consensus, LinkTimes, Links, Parts, PeerService, Pins, Receiver, Role,
-    SelfIdentity, Snapshots, StateDir, Timers,
+    AddressBook, Applier, Consensus, LeaderHint, LinkTimes, Links, Parts, PeerService, Pins,
+    Receiver, Role, SelfIdentity, Snapshots, StateDir, Timers,
 };
 use crate::state_machine::StateOptions;
 use crate::types::HexId;
@@ -188,12 +188,12 @@ async fn hand_over(consensus: &Consensus) {
     }
     let patience = consensus.timers().election * 2;
     let until = Instant::now() + patience;
+    let mut leaders = consensus.leader_watch();
     while Instant::now() < until {
-        let status = consensus.status();
-        if status.role != Role::Leader && status.leader.is_some_and(|leader| leader == to) {
+        if matches!(leaders.hint(), LeaderHint::Other(leader, _) if leader == to) {
             return;
         }
-        consensus.leadership_changed(patience / 10).await;
+        leaders.changed(patience / 10).await;
     }
     tracing::warn!(to = %HexId(to), "leadership was not taken over in time");
 }

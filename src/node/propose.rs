@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 /// Commands that may wait; one more is refused with "too many requests".
@@ -33,6 +34,8 @@ pub(super) const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// A batch closes at this many commands or bytes, whichever comes first.
 const BATCH_COMMANDS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Batches that may wait aside for a former leader's answer.
+const LEFT_BEHIND_MAX: usize = 16;
 /// How long to wait for news of a leader before asking again.
 const LEADER_PATIENCE: Duration = Duration::from_millis(20);
 
@@ -58,8 +61,8 @@ impl Proposer {
         let batcher = Batcher {
             waiting,
             queued_bytes: queued_bytes.clone(),
-            consensus,
-            links,
+            carrier: Carrier { consensus, links },
+            left_behind: JoinSet::new(),
         };
         (
             Self {
@@ -109,8 +112,9 @@ impl Proposer {
 pub(super) struct Batcher {
     waiting: mpsc::Receiver<Proposal>,
     queued_bytes: Arc<AtomicUsize>,
-    consensus: Consensus,
-    links: Links,
+    carrier: Carrier,
+    /// Batches that were sent to a leader which is none any more, and may still be answered.
+    left_behind: JoinSet<()>,
 }
 
 /// Those who wait for the replies of one batch, in order.
@@ -128,8 +132,23 @@ impl Batcher {
             let Some(batch) = self.gather(first) else {
                 continue;
             };
-            let outcome = self.carry_out(&batch).await;
-            answer(batch, outcome);
+            let carrier = self.carrier.clone();
+            let mut carried = Box::pin(async move {
+                let outcome = carrier.carry_out(&batch).await;
+                answer(batch, outcome);
+            });
+            tokio::select! {
+                () = &mut carried => {}
+                // A leader that was cut off never answers; one that handed over does. Whichever it
+                // is, the batch waits for it aside, and the next one goes to the new leader.
+                () = self.carrier.leader_replaced() => {
+                    if self.left_behind.len() >= LEFT_BEHIND_MAX {
+                        self.left_behind.join_next().await;
+                    }
+                    self.left_behind.spawn(carried);
+                }
+            }
+            while self.left_behind.try_join_next().is_some() {}
         }
     }
 
@@ -166,10 +185,34 @@ impl Batcher {
         batch.bytes = builder.finish();
         Some(batch)
     }
+}
+
+/// Takes a batch to whoever leads.
+#[derive(Clone)]
+struct Carrier {
+    consensus: Consensus,
+    links: Links,
+}
+
+impl Carrier {
+    /// Returns when another member leads than when it was called; a leader that is merely lost is
+    /// not replaced yet.
+    async fn leader_replaced(&self) {
+        let mut leaders = self.consensus.leader_watch();
+        let before = leaders.hint();
+        loop {
+            leaders.changed(Duration::MAX).await;
+            let now = leaders.hint();
+            if now != before && now != LeaderHint::Nobody {
+                return;
+            }
+        }
+    }
 
     async fn carry_out(&self, batch: &Batch) -> Result<Vec<Reply>, NodeError> {
+        let mut leaders = self.consensus.leader_watch();
         loop {
-            let attempt = match self.consensus.leader_hint() {
+            let attempt = match leaders.hint() {
                 LeaderHint::Nobody => Attempt::NotTaken,
                 LeaderHint::Me => self.propose_here(batch).await,
                 LeaderHint::Other(leader, member) => self.forward(leader, &member, batch).await,
@@ -179,7 +222,7 @@ impl Batcher {
                 Attempt::NotTaken if Instant::now() >= batch.deadline => {
                     return Err(NodeError::Timeout);
                 }
-                Attempt::NotTaken => self.consensus.leadership_changed(LEADER_PATIENCE).await,
+                Attempt::NotTaken => leaders.changed(LEADER_PATIENCE).await,
             }
         }
     }

@@ -65,6 +65,7 @@ pub(super) struct Rounds {
 impl Rounds {
     /// Runs until every [`Barrier`] is gone.
     pub(super) async fn run(mut self) {
+        let mut leaders = self.consensus.leader_watch();
         while let Some(first) = self.waiting.recv().await {
             let mut waiters = vec![first];
             loop {
@@ -75,8 +76,8 @@ impl Rounds {
                 if waiters.is_empty() {
                     break;
                 }
-                let Some(index) = self.round().await else {
-                    self.consensus.leadership_changed(LEADER_PATIENCE).await;
+                let Some(index) = self.round(leaders.hint()).await else {
+                    leaders.changed(LEADER_PATIENCE).await;
                     continue;
                 };
                 let patience = self.consensus.timers().election;
@@ -97,8 +98,8 @@ impl Rounds {
     }
 
     /// One confirmation by a quorum: the index to wait for.
-    async fn round(&self) -> Option<u64> {
-        match self.consensus.leader_hint() {
+    async fn round(&self, leader: LeaderHint) -> Option<u64> {
+        match leader {
             LeaderHint::Me => self.consensus.read_index().await.ok().map(|at| at.index),
             LeaderHint::Other(leader, member) => self.ask(leader, &member).await,
             LeaderHint::Nobody => None,

@@ -14,10 +14,12 @@ use super::type_config::{Batch, MemberNode, OnComplete, TypeConfig, position_of}
 use crate::state_machine::Reply;
 use crate::types::{NodeId, Position};
 use bytes::Bytes;
+use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{
     ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError,
 };
+use openraft::metrics::RaftServerMetrics;
 use openraft::raft::ClientWriteResult;
 use openraft::{
     ChangeMembers, Config, Instant as _, LinearizerOption, Raft, ReadPolicy, ServerState,
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Apply commands that may wait in front of the state machine. openraft blocks its core when this
 /// is full, heartbeats and votes included, so [`super::peer_service`] stops taking entries long
@@ -286,21 +288,10 @@ impl Consensus {
         self.inner.heard_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// Whether this member leads, or whom it would turn to: cheap, and not checked for being
-    /// current. Nothing safe depends on it.
-    pub fn leader_hint(&self) -> LeaderHint {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        match metrics.current_leader {
-            Some(leader) if leader == metrics.id => LeaderHint::Me,
-            Some(leader) => {
-                let membership = metrics.membership_config.membership();
-                match membership.get_node(&leader) {
-                    Some(member) => LeaderHint::Other(leader, member.clone()),
-                    None => LeaderHint::Nobody,
-                }
-            }
-            None => LeaderHint::Nobody,
+    /// Follows who leads.
+    pub fn leader_watch(&self) -> LeaderWatch {
+        LeaderWatch {
+            metrics: self.inner.raft.server_metrics(),
         }
     }
 
@@ -310,13 +301,6 @@ impl Consensus {
 
     pub fn is_learner(&self) -> bool {
         self.inner.raft.metrics().borrow_watched().state == ServerState::Learner
-    }
-
-    /// Returns when something about leadership changed, or after `patience`.
-    pub async fn leadership_changed(&self, patience: Duration) {
-        let mut metrics = self.inner.raft.server_metrics();
-        // Both outcomes mean "look again"; a closed channel is noticed by the next call.
-        tokio::time::timeout(patience, metrics.changed()).await.ok();
     }
 
     /// Waits until this member's state is not older than what it had committed before it started.
@@ -370,6 +354,38 @@ impl Consensus {
     pub async fn shutdown(&self) {
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop cleanly");
+        }
+    }
+}
+
+/// Follows who leads: cheap, and not checked for being current. Nothing safe depends on it.
+pub struct LeaderWatch {
+    metrics: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
+}
+
+impl LeaderWatch {
+    /// Who leads now; [`Self::changed`] tells of what comes after this call.
+    pub fn hint(&mut self) -> LeaderHint {
+        let metrics = self.metrics.borrow_and_update();
+        match metrics.current_leader {
+            Some(leader) if leader == metrics.id => LeaderHint::Me,
+            Some(leader) => {
+                let membership = metrics.membership_config.membership();
+                match membership.get_node(&leader) {
+                    Some(member) => LeaderHint::Other(leader, member.clone()),
+                    None => LeaderHint::Nobody,
+                }
+            }
+            None => LeaderHint::Nobody,
+        }
+    }
+
+    /// Returns when something about leadership changed since the last look, or after `patience`.
+    pub async fn changed(&mut self, patience: Duration) {
+        // Both outcomes mean "look again".
+        if let Ok(Err(_)) = timeout(patience, self.metrics.changed()).await {
+            // Consensus is gone: no news will come, and whoever asks must not spin.
+            sleep(patience).await;
         }
     }
 }

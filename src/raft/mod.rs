@@ -41,7 +41,8 @@ mod wire;
 pub use address_book::AddressBook;
 pub use applier::{Applier, SharedStore};
 pub use consensus::{
-    ChangeVoters, Consensus, LeaderHint, Parts, ProposeFailure, Proposed, ReadFailure, Timers,
+    ChangeVoters, Consensus, LeaderHint, LeaderWatch, Parts, ProposeFailure, Proposed, ReadFailure,
+    Timers,
 };
 pub use identity::{Pins, SelfIdentity};
 pub use links::{Client, LinkTimes, Links, PeerLinks, was_never_sent};

@@ -12,7 +12,7 @@
 use super::apply::put_key;
 use super::command::{Compare, CompareTarget, Operation, Relation, Txn};
 use super::outcome::{OperationOutcome, OperationResult, Outcome, Refusal, Reply, TxnOutcome};
-use crate::mvcc::range::check_txn_revision;
+use crate::mvcc::range::check_revision_in_txn;
 use crate::mvcc::row::Meta;
 use crate::mvcc::state_cursor::Source;
 use crate::mvcc::{Error, ReadView, WriteTxn, state_cursor};
@@ -176,7 +176,7 @@ fn check(txn: &WriteTxn<'_>, path: &Path<'_>) -> Result<(), Stop> {
         let Operation::Range(query) = operation else {
             return Ok(());
         };
-        Ok(txn.check_revision(query.revision)?)
+        Ok(txn.check_revision_in_txn(query.revision)?)
     })
 }
 
@@ -237,7 +237,7 @@ fn run(txn: &mut WriteTxn<'_>, path: &Path<'_>) -> Result<TxnOutcome, Stop> {
 pub fn read_only_txn(view: &ReadView<'_>, txn: &Txn) -> Result<Reply, Error> {
     let path = choose(&view.source(), txn)?;
     let ranges = || path.operations.iter().filter_map(as_range);
-    let checks = ranges().try_for_each(|query| check_txn_revision(view.head(), query.revision));
+    let checks = ranges().try_for_each(|query| check_revision_in_txn(view.head(), query.revision));
     let revision = view.revision();
     if let Err(refusal) = checks {
         return Ok(Reply {

@@ -35,7 +35,7 @@ impl SegmentedLog {
     /// have the directory open; the caller holds the lock that says so.
     pub fn open(
         dir: &Path,
-        disk: Arc<dyn Disk>,
+        disk: &Arc<dyn Disk>,
         threads: &dyn Threads,
         options: LogOptions,
     ) -> Result<Self, LogError> {
@@ -45,9 +45,9 @@ impl SegmentedLog {
             disk.sync_dir(parent)
                 .map_err(LogError::io("sync directory", parent))?;
         }
-        let recovered = recovery::recover(&*disk, dir)?;
+        let recovered = recovery::recover(&**disk, dir)?;
         let nursery = Arc::new(Nursery::new(disk.clone(), dir, options.segment_bytes));
-        let spares = recovery::tidy_up(&*disk, dir, &recovered.unused, nursery.segment_bytes())?;
+        let spares = recovery::tidy_up(&**disk, dir, &recovered.unused, nursery.segment_bytes())?;
         nursery.resume(recovered.next_sequence, recovered.next_incarnation, spares);
 
         let mut segments: VecDeque<Live> = recovered

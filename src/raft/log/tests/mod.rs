@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod format;
 mod power_cut_disk;
 mod stories;
 
@@ -42,11 +43,11 @@ const SMALL: LogOptions = LogOptions {
 };
 
 fn open(disk: &PowerCutDisk) -> Result<SegmentedLog, LogError> {
-    SegmentedLog::open(Path::new(DIR), disk.shared(), &Inline, SMALL)
+    SegmentedLog::open(Path::new(DIR), &disk.shared(), &Inline, SMALL)
 }
 
 fn open_threaded(disk: &PowerCutDisk) -> Result<SegmentedLog, LogError> {
-    SegmentedLog::open(Path::new(DIR), disk.shared(), &RealThreads, SMALL)
+    SegmentedLog::open(Path::new(DIR), &disk.shared(), &RealThreads, SMALL)
 }
 
 fn at(term: u64, index: u64) -> Position {

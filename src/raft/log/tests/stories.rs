@@ -5,6 +5,7 @@ use super::{
     DIR, SMALL, append, at, entries, entry, open, open_threaded, read_all, save_vote,
     segment_names, waiter,
 };
+use crate::env::Disk;
 use crate::env::disk_real::RealDisk;
 use crate::env::threads::RealThreads;
 use crate::raft::log::{LogOptions, LogState, SegmentedLog, Vote};
@@ -162,7 +163,7 @@ fn purged_segments_are_used_again_and_the_directory_stays_small() {
     }
     assert_eq!(read_all(&log), entries(1, 2991..3000));
     // Thirty entries of 300 bytes are most of a segment: names went on, files did not.
-    assert!(segment_names(&disk)[0] > "0000000000000030.log".to_owned());
+    assert!(segment_names(&disk)[0].as_str() > "0000000000000030.log");
     assert!(disk.files_created() < 12, "{} files", disk.files_created());
     drop(log);
     assert_eq!(read_all(&open(&disk).unwrap()), entries(1, 2991..3000));
@@ -195,7 +196,7 @@ fn many_operations_share_one_sync_and_complete_in_order() {
         for index in 2..12 {
             let answers = answers.clone();
             let done = Box::new(move |result: io::Result<()>| {
-                answers.send((index, result.is_ok())).unwrap()
+                answers.send((index, result.is_ok())).unwrap();
             });
             inner.append(entries(1, index..index + 1), done).unwrap();
         }
@@ -271,11 +272,12 @@ fn a_closed_log_refuses_and_has_written_all() {
 fn it_works_on_a_real_disk_with_real_threads() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let options = LogOptions {
         segment_bytes: 64 << 10,
         cache_bytes: 10_000,
     };
-    let open = || SegmentedLog::open(&path, Arc::new(RealDisk), &RealThreads, options).unwrap();
+    let open = || SegmentedLog::open(&path, &disk, &RealThreads, options).unwrap();
     let log = open();
     let mut next = 0;
     for count in [1, 700, 3, 50, 1000] {
