@@ -250,24 +250,9 @@ impl Carrier {
         let Ok(links) = self.links.to(leader, member) else {
             return Attempt::NotTaken;
         };
-        tokio::select! {
-            biased;
-            sent = timeout_at(batch.deadline, send(links.entries, batch)) => match sent {
-                Ok(attempt) => attempt,
-                Err(_) => Attempt::Done(Err(NodeError::TimeoutConnectionLost)),
-            },
-            // A leader cut off from us answers nobody: what waits behind this batch must not wait
-            // for its deadline when another one leads.
-            () = self.no_longer_led_by(leader) => {
-                Attempt::Done(Err(NodeError::TimeoutLeaderFail))
-            }
-        }
-    }
-
-    async fn no_longer_led_by(&self, leader: NodeId) {
-        while matches!(self.consensus.leader_hint(), LeaderHint::Other(other, _) if other == leader)
-        {
-            self.consensus.leadership_changed(LEADER_PATIENCE).await;
+        match timeout_at(batch.deadline, send(links.entries, batch)).await {
+            Ok(attempt) => attempt,
+            Err(_) => Attempt::Done(Err(NodeError::TimeoutConnectionLost)),
         }
     }
 }
