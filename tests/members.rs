@@ -162,8 +162,10 @@ async fn a_member_away_past_the_purge_returns_by_snapshot() {
     .await;
     cluster.start(away);
     cluster.converged().await;
-    let seen = cluster.inspect(away).await.unwrap();
-    assert!(seen.snapshots_installed >= 1, "it came by snapshot");
+    eventually("the member to say that it came by snapshot", async || {
+        (cluster.inspect(away).await?.snapshots_installed >= 1).then_some(())
+    })
+    .await;
     assert_eq!(
         cluster
             .get(away, &format!("key-{count}"), true)

@@ -15,6 +15,8 @@ const CATCH_UP_ENTRIES_MAX: u64 = 5_000;
 /// A connected follower whose lag pins more entries than this many snapshot intervals gets a
 /// snapshot instead.
 const LAG_SNAPSHOTS_MAX: u64 = 4;
+/// Memtables waiting to be flushed at which the store counts as slow.
+const IMMUTABLE_MEMTABLES_SLOW: u64 = 2;
 /// Pause between two kicks of the same laggard, and between two attempts to abdicate.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -71,7 +73,19 @@ impl Housekeeping {
         self.snapshot_if_due(&status).await?;
         self.purge(&status).await?;
         self.kick_laggards(&status);
+        self.watch_store();
         Ok(())
+    }
+
+    /// RocksDB stops writers at four memtables that wait for their flush; long before that apply
+    /// leaves Raft's thread.
+    fn watch_store(&self) {
+        let sizes = self.consensus.store().load().sizes();
+        // An unreadable property is no reason to trust the store.
+        let slow = sizes.map_or(true, |sizes| {
+            sizes.stalled || sizes.immutable_memtables >= IMMUTABLE_MEMTABLES_SLOW
+        });
+        self.consensus.set_store_is_slow(slow);
     }
 
     async fn snapshot_if_due(&mut self, status: &Status) -> std::io::Result<()> {

@@ -1,7 +1,9 @@
 //! Committed entries into the state machine: in order, on one thread.
 //!
 //! The state machine blocks (RocksDB may stall a writer), so it runs on its own [`Worker`]: a
-//! stalled store then delays answers, never heartbeats or votes.
+//! stalled store then delays answers, never heartbeats or votes. Only a step of a few puts runs
+//! inline, and only while the store is known not to stall; on an otherwise idle cluster every step
+//! is such a one.
 
 use super::snapshot::{Snapshot, SnapshotDir, Snapshots, stored_membership};
 use super::state_dir::StateDir;
@@ -11,18 +13,24 @@ use super::type_config::{
 use super::wire::encode_membership;
 use crate::env::Worker;
 use crate::mvcc::Store;
+use crate::state_machine::codec::is_puts_only;
 use crate::state_machine::{Entry as StateEntry, EntryBody, StateMachine};
 use arc_swap::ArcSwap;
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Entries and bytes of them that are applied in one step; a longer backlog goes in several.
 const STEP_ENTRIES_MAX: usize = 1024;
 const STEP_BYTES_MAX: usize = 8 << 20;
+
+/// A step of at most this many entries, of at most this many bytes each, may be applied inline.
+const INLINE_ENTRIES_MAX: usize = 4;
+const INLINE_BYTES_MAX: usize = 8 << 10;
 
 /// The store that readers use now; replaced as a whole when a snapshot is installed.
 pub type SharedStore = Arc<ArcSwap<Store>>;
@@ -34,7 +42,8 @@ pub struct Applier {
     snapshots: Snapshots,
     worker: Worker,
     applied: watch::Sender<u64>,
-    installs: Arc<std::sync::atomic::AtomicU64>,
+    installs: Arc<AtomicU64>,
+    store_is_slow: Arc<AtomicBool>,
 }
 
 impl Applier {
@@ -54,6 +63,7 @@ impl Applier {
             worker,
             applied,
             installs: Arc::default(),
+            store_is_slow: Arc::default(),
         }
     }
 
@@ -66,8 +76,13 @@ impl Applier {
         self.applied.subscribe()
     }
 
+    /// Set by whoever watches the store: from then on nothing is applied inline.
+    pub fn store_is_slow(&self) -> Arc<AtomicBool> {
+        self.store_is_slow.clone()
+    }
+
     /// Counts installed snapshots.
-    pub fn installs(&self) -> Arc<std::sync::atomic::AtomicU64> {
+    pub fn installs(&self) -> Arc<AtomicU64> {
         self.installs.clone()
     }
 
@@ -79,6 +94,7 @@ impl Applier {
         let Some(last) = entries.last().map(|entry| entry.position.index) else {
             return Ok(());
         };
+        let light = is_light(&entries);
         let (machine, applied) = (self.machine.clone(), self.applied.clone());
         let job = move || -> io::Result<()> {
             let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,8 +108,21 @@ impl Applier {
             applied.send_replace(last);
             Ok(())
         };
+        if light && !self.store_is_slow.load(Ordering::Relaxed) {
+            return job();
+        }
         self.worker.run(job).await?
     }
+}
+
+/// Whether a step is surely short: a few puts. It is then applied where it is, because handing it
+/// to the worker and back costs more than the work itself (two wake-ups, on every member).
+fn is_light(entries: &[StateEntry]) -> bool {
+    let few = entries.len() <= INLINE_ENTRIES_MAX;
+    few && entries.iter().all(|entry| match &entry.body {
+        EntryBody::Blank | EntryBody::Membership(_) => true,
+        EntryBody::Commands(batch) => batch.len() <= INLINE_BYTES_MAX && is_puts_only(batch),
+    })
 }
 
 /// Bytes that an entry costs a step.
@@ -188,8 +217,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
         };
         self.worker.run(install).await??;
         let applied = expected.map_or(0, |last| last.index);
-        self.installs
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.installs.fetch_add(1, Ordering::Relaxed);
         self.applied.send_replace(applied);
         tracing::info!(index = applied, "applied snapshot");
         Ok(())

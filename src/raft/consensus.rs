@@ -28,7 +28,7 @@ use openraft::{
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -99,6 +99,7 @@ struct Inner {
     store: SharedStore,
     applied: watch::Receiver<u64>,
     installs: Arc<AtomicU64>,
+    store_is_slow: Arc<AtomicBool>,
     kicks: Kicks,
     timers: Timers,
     started: Instant,
@@ -118,6 +119,7 @@ impl Consensus {
         } = parts;
         let config = config(timers).validate().map_err(io::Error::other)?;
         let (store, applied, installs) = (applier.store(), applier.applied(), applier.installs());
+        let store_is_slow = applier.store_is_slow();
         let kicks = Kicks::default();
         let times = NetworkTimes::from_election_timeout(timers.election);
         let networks = PeerNetworks::new(links, times, kicks.clone());
@@ -139,6 +141,7 @@ impl Consensus {
             store,
             applied,
             installs,
+            store_is_slow,
             kicks,
             timers,
             started,
@@ -163,6 +166,11 @@ impl Consensus {
 
     pub fn timers(&self) -> Timers {
         self.inner.timers
+    }
+
+    /// Tells apply that the store stalls, or no longer does.
+    pub fn set_store_is_slow(&self, slow: bool) {
+        self.inner.store_is_slow.store(slow, Ordering::Relaxed);
     }
 
     /// Follows the index of the last applied entry.

@@ -180,8 +180,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
-        self.log
-            .truncate_after(last_log_id.as_ref().map(position_of))
+        let keep = last_log_id.as_ref().map(position_of);
+        let state = self.log.state();
+        if keep >= state.last.or(state.purged) {
+            // Nothing comes after it.
+            return Ok(());
+        }
+        self.log.truncate_after(keep)
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {

@@ -35,6 +35,7 @@ mod snapshot;
 mod snapshot_stream;
 mod state_dir;
 mod status;
+mod supersede;
 mod type_config;
 mod wire;
 

@@ -10,6 +10,7 @@
 use super::links::PeerLinks;
 use super::snapshot::SnapshotDir;
 use super::snapshot_stream;
+use super::supersede::Supersede;
 use super::type_config::{TypeConfig, Vote};
 use super::wire;
 use crate::proto::peer;
@@ -165,7 +166,8 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
             };
             let sent = Arc::new(AtomicU64::new(0));
             let counter = sent.clone();
-            let requests = stream::iter([first]).chain(input).map(move |request| {
+            let whole = stream::iter([first]).chain(input);
+            let requests = Supersede::new(whole).map(move |request| {
                 counter.fetch_add(1, Ordering::Relaxed);
                 wire::append_to_proto(&request)
             });

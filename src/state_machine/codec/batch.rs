@@ -132,6 +132,17 @@ pub fn decode_batch(bytes: Bytes) -> Result<Vec<Command>, CodecError> {
     Ok(commands)
 }
 
+/// Whether every command of a batch is a put: work of microseconds each, whatever the state holds.
+/// Looks at the commands' tags only; damage is left to [`decode_batch`].
+pub fn is_puts_only(batch: &[u8]) -> bool {
+    let mut puts = true;
+    let looked = each_record(batch, |body| {
+        puts &= body.first() == Some(&super::command::PUT);
+        Ok(())
+    });
+    looked.is_ok() && puts
+}
+
 /// How many commands a batch holds: of a batch that [`decode_batch`] would take, and an error for
 /// any other, so that what a peer forwards is known to be sound before it is in the log.
 pub fn batch_len(bytes: &[u8]) -> Result<usize, CodecError> {

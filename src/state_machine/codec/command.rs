@@ -9,7 +9,7 @@ use crate::storage::varint::{put_bytes, put_i64, put_u64};
 use bytes::{BufMut, BytesMut};
 
 /// What a command begins with. Never reuse a number.
-const PUT: u8 = 1;
+pub(super) const PUT: u8 = 1;
 const DELETE_RANGE: u8 = 2;
 const TXN: u8 = 3;
 const COMPACT: u8 = 4;

@@ -23,7 +23,9 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{BatchBuilder, COMMAND_FORMAT_VERSION, batch_len, decode_batch, encode_batch_into};
+pub use batch::{
+    BatchBuilder, COMMAND_FORMAT_VERSION, batch_len, decode_batch, encode_batch_into, is_puts_only,
+};
 pub use reply::{decode_replies, encode_replies};
 
 /// Transactions nest at most this deep; the door allows etcd's 128 operations along a path.
