@@ -1,7 +1,7 @@
 //! Assembly: a member and its doors.
 //!
 //! Two runtimes of one thread each: consensus, peers and housekeeping on one, the doors on the
-//! other. Listeners are bound first, so that a port in use is told before anything is touched.
+//! other (one for both where there are only two processors). Listeners are bound first, so that a port in use is told before anything is touched.
 
 use crate::api::{self, Doors, Limits};
 use crate::config::Config;
@@ -15,6 +15,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+/// On so few processors consensus and the doors share one thread: a put then needs two wake-ups
+/// less, which is worth more there than a thread that would have no processor of its own.
+const SHARED_CORES_MAX: usize = 2;
 /// Pause between two attempts of a member to publish itself.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
@@ -59,16 +62,18 @@ pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> any
     let (running, started) = oneshot::channel();
     let (ended, end) = oneshot::channel();
     let core = core::run(config.clone(), env.clone(), peers, running, stop.clone());
-    let threads = env.threads.clone();
-    threads
-        .runtime(
-            "raft",
-            Box::pin(async move {
-                // The doors' side may have given up waiting for the end.
-                ended.send(core.await).ok();
-            }),
-        )
-        .context("start Raft's thread")?;
+    let core = async move {
+        // The doors' side may have given up waiting for the end.
+        ended.send(core.await).ok();
+    };
+    if env.threads.cores() <= SHARED_CORES_MAX {
+        // Whoever waits for its end waits for `end`.
+        drop(tokio::spawn(core));
+    } else {
+        env.threads
+            .runtime("raft", Box::pin(core))
+            .context("start Raft's thread")?;
+    }
     let Ok(running) = started.await else {
         // It ended before it ran: its own words say why.
         return end.await.context("Raft's thread is gone")?;

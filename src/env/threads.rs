@@ -19,6 +19,10 @@ pub trait Threads: Send + Sync + 'static {
     }
     /// Runs `body` to its end beside everything else. It is joined through the answer.
     fn spawn(&self, name: &str, body: Job) -> io::Result<Joiner>;
+    /// Processors this process may use.
+    fn cores(&self) -> usize {
+        1
+    }
     /// Runs a future on a current-thread runtime of its own: a request costs half of what a
     /// multi-thread runtime makes of it. A simulator runs it on its one runtime.
     fn runtime(&self, name: &str, future: BoxFuture<'static, ()>) -> io::Result<()>;
@@ -94,6 +98,10 @@ impl Threads for RealThreads {
         Ok(Joiner(Some(
             thread::Builder::new().name(name.to_owned()).spawn(body)?,
         )))
+    }
+
+    fn cores(&self) -> usize {
+        thread::available_parallelism().map_or(1, std::num::NonZero::get)
     }
 
     fn runtime(&self, name: &str, future: BoxFuture<'static, ()>) -> io::Result<()> {
