@@ -215,3 +215,38 @@ async fn a_minority_answers_no_linearizable_read_and_takes_no_write() {
         "serializable still"
     );
 }
+
+#[tokio::test]
+async fn a_leader_whose_disk_hangs_gives_up_its_leadership() {
+    let cluster = Cluster::started(3);
+    cluster.put(0, "a", "1").await;
+    let leader = cluster.leader().await;
+    cluster.gates[leader].hang();
+    // Something must wait for that disk; whether it is acknowledged is another question.
+    let mut kv = cluster.kv(leader);
+    let request = PutRequest {
+        key: "b".into(),
+        value: "2".into(),
+        ..PutRequest::default()
+    };
+    let waiting = tokio::spawn(async move { kv.put(request).await });
+    let others: Vec<usize> = (0..3).filter(|number| *number != leader).collect();
+    let next = eventually("another leader", async || {
+        for number in &others {
+            let seen = cluster.inspect(*number).await?;
+            if seen.role == "leader" && seen.leader == seen.member_id {
+                return Some(*number);
+            }
+        }
+        None
+    })
+    .await;
+    cluster.put(next, "c", "3").await;
+    cluster.gates[leader].release();
+    // It wakes up harmless: one history, and it follows.
+    cluster.converged().await;
+    assert_ne!(cluster.leader().await, leader);
+    assert_eq!(cluster.get(leader, "c", false).await.as_deref(), Some("3"));
+    // Either way it had an answer.
+    waiting.await.unwrap().ok();
+}

@@ -12,7 +12,7 @@
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
 //! | [`differential`] | the same requests to Quorate and to a real etcd, every answer compared |
-//! | [`bench`] | the same load on Quorate and on etcd, in turn |
+//! | [`mod@bench`] | the same load on Quorate and on etcd, in turn |
 #![allow(clippy::print_stdout, reason = "the laboratory talks to a terminal")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 

@@ -21,9 +21,10 @@ apt_update_once() {
     APT_UPDATED=1
 }
 
+# libclang itself: libclang-cpp, which many machines have, is another library.
 has_libclang() {
-    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' > /dev/null \
-        || compgen -G '/usr/lib/*/libclang*.so*' > /dev/null
+    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang[.-][0-9s]*' > /dev/null \
+        || compgen -G '/usr/lib/*/libclang[.-][0-9s]*' > /dev/null
 }
 
 # What the build needs: a C++ compiler and libclang for RocksDB, protoc for the wire types.

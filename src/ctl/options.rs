@@ -1,4 +1,9 @@
 //! The command line. Switches take `=true` and `=false` as in etcdctl.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "these comments are help texts, in etcdctl's notation"
+)]
 
 use super::go;
 use clap::{Args, Parser, Subcommand, ValueEnum};

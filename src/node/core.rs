@@ -5,7 +5,7 @@ use super::data_dir::DataDir;
 use super::founding::Founding;
 use super::housekeeping::{Housekeeping, successor};
 use super::{Identity, sweeper};
-use crate::config::Config;
+use crate::config::{ClusterState, Config};
 use crate::env::{Env, Listener};
 use crate::raft::log::{LogOptions, SegmentedLog};
 use crate::raft::{
@@ -52,6 +52,13 @@ pub async fn run(
         .id_of(&config.name)
         .with_context(|| format!("{:?} is not in --initial-cluster", config.name))?;
     let disk = env.disk.clone();
+    let is_new = config.initial_cluster_state == ClusterState::New;
+    anyhow::ensure!(
+        is_new || DataDir::exists(&config.data_dir, disk.as_ref())?,
+        "--initial-cluster-state existing: {} is empty, and a new member cannot join a running \
+         cluster yet",
+        config.data_dir.display()
+    );
     let mut data_dir = DataDir::open(
         &config.data_dir,
         disk.clone(),

@@ -116,6 +116,11 @@ impl DataDir {
         Ok(opened)
     }
 
+    /// Whether a member has lived in this directory.
+    pub(super) fn exists(data_dir: &Path, disk: &dyn Disk) -> io::Result<bool> {
+        disk.exists(&data_dir.join("member").join(IDENTITY))
+    }
+
     /// Remembers durably that this directory may vote.
     pub(super) fn mark_bootstrapped(&mut self) -> io::Result<()> {
         self.identity.bootstrapped = true;

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+mod hanging_disk;
+
+use hanging_disk::{Gate, HangingDisk};
 use hyper_util::rt::TokioIo;
 use quorate::config::{ClusterState, Config};
 use quorate::env::Env;
@@ -24,6 +27,8 @@ pub const ELECTION: Duration = Duration::from_millis(300);
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Cluster {
+    /// One a member: hang it, and its fsyncs wait.
+    pub gates: Vec<Gate>,
     pub network: MemoryNetwork,
     pub members: Vec<Option<Member>>,
     root: tempfile::TempDir,
@@ -68,6 +73,7 @@ impl Cluster {
             .ok();
         let root = tempfile::tempdir().unwrap();
         Self {
+            gates: (0..size).map(|_| Gate::default()).collect(),
             network: MemoryNetwork::default(),
             members,
             root,
@@ -117,8 +123,11 @@ impl Cluster {
     }
 
     pub fn start_with(&mut self, number: usize, config: Config) {
+        let disk = Arc::new(HangingDisk(self.gates[number].clone()));
+        let network = Arc::new(self.network.clone());
         let env = Env {
-            network: Arc::new(self.network.clone()),
+            network,
+            disk,
             ..Env::real()
         };
         let (stop, stopping) = watch::channel(false);
