@@ -5,7 +5,7 @@
 //!
 //! | floor | modules | what lives there |
 //! |---|---|---|
-//! | 0 | [`types`] [`proto`] [`config`] [`telemetry`] [`env`] | words, wire messages, flags, logs, the outside world as values |
+//! | 0 | [`types`] [`proto`] [`config`] [`telemetry`] [`mod@env`] | words, wire messages, flags, logs, the outside world as values |
 //! | 1 | [`storage`] | RocksDB: bytes, atomically |
 //! | 2 | [`mvcc`] | revisions, views, history, compaction |
 //! | 3 | [`state_machine`] | what a committed command means |

@@ -15,7 +15,7 @@
 //! * [`view`]: reading: points and cursors.
 //! * [`keys`]: the families and how keys are laid out in bytes.
 //! * [`varint`]: integers in as few bytes as they need.
-//! * [`format`]: the version of the directory, checked before RocksDB is let in.
+//! * [`mod@format`]: the version of the directory, checked before RocksDB is let in.
 
 pub mod batch;
 pub mod engine;
