@@ -56,6 +56,7 @@ fn serve(arguments: Vec<String>) -> ExitCode {
         Ok(guard) => guard,
         Err(error) => return fail(&format!("start logging: {error}"), 1),
     };
+    end_on_panic();
     for warning in command_line.warnings {
         tracing::warn!("{warning}");
     }
@@ -66,6 +67,16 @@ fn serve(arguments: Vec<String>) -> ExitCode {
             fail(&format!("{error:#}"), 1)
         }
     }
+}
+
+/// A task that panicked would leave a member behind that answers and no longer keeps its promises:
+/// the process ends instead, and whoever supervises it starts it again.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 fn print(text: &str) -> ExitCode {

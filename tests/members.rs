@@ -250,3 +250,58 @@ async fn a_leader_whose_disk_hangs_gives_up_its_leadership() {
     // Either way it had an answer.
     waiting.await.unwrap().ok();
 }
+
+#[tokio::test]
+async fn a_failed_fsync_ends_the_member() {
+    let mut cluster = Cluster::started(3);
+    cluster.put(0, "a", "1").await;
+    let leader = cluster.leader().await;
+    let broken = (leader + 1) % 3;
+    cluster.gates[broken].fail();
+    cluster.put(leader, "b", "2").await;
+    let member = cluster.take(broken);
+    let end = tokio::task::spawn_blocking(|| member.end()).await.unwrap();
+    let reason = format!("{:#}", end.unwrap_err());
+    assert!(reason.contains("the test's disk fails"), "{reason}");
+    // What it had acknowledged is there when it comes back.
+    cluster.gates[broken].release();
+    cluster.start(broken);
+    cluster.put(leader, "c", "3").await;
+    cluster.converged().await;
+}
+
+#[tokio::test]
+async fn a_connected_follower_that_is_stuck_does_not_pin_the_leaders_log() {
+    let mut cluster = Cluster::new(3);
+    cluster.snapshot_count = 20;
+    for number in 0..3 {
+        cluster.start(number);
+    }
+    cluster.put(0, "before", "1").await;
+    let leader = cluster.leader().await;
+    let stuck = (leader + 1) % 3;
+    let last = cluster
+        .inspect(stuck)
+        .await
+        .unwrap()
+        .last_log
+        .unwrap()
+        .index;
+    cluster.gates[stuck].hang();
+    let mut count = 0;
+    eventually("a purge past the stuck member", async || {
+        for _ in 0..20 {
+            count += 1;
+            cluster.put(leader, &format!("key-{count}"), "x").await;
+        }
+        let purged = cluster.inspect(leader).await?.purged?.index;
+        (purged > last + 20).then_some(())
+    })
+    .await;
+    assert!(
+        cluster.members[stuck].is_some(),
+        "it was connected all the time"
+    );
+    cluster.gates[stuck].release();
+    cluster.converged().await;
+}

@@ -111,7 +111,12 @@ pub async fn run(
     let first_start = !data_dir.identity.bootstrapped;
     if first_start {
         tracing::info!(member = %HexId(node), cluster = %HexId(me.cluster), "first start");
-        ask_founders(&founding.members, &links, &pins, timers.election).await?;
+        let asked = ask_founders(&founding.members, &links, &pins, timers.election);
+        let mut stopping = stop.clone();
+        tokio::select! {
+            asked = asked => asked?,
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+        }
         data_dir
             .mark_bootstrapped()
             .context("mark the data directory as bootstrapped")?;

@@ -1,4 +1,4 @@
-//! The local disk, whose fsyncs can be made to hang.
+//! The local disk, whose fsyncs can be made to hang or to fail.
 
 use quorate::env::disk_real::RealDisk;
 use quorate::env::{Disk, DiskFile};
@@ -6,25 +6,49 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
-/// Hangs and releases the fsyncs of one disk.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Mood {
+    #[default]
+    Well,
+    Hanging,
+    Failing,
+}
+
+/// Decides what the fsyncs of one disk do.
 #[derive(Clone, Default)]
 pub struct Gate {
-    state: Arc<(Mutex<bool>, Condvar)>,
+    state: Arc<(Mutex<Mood>, Condvar)>,
 }
 
 impl Gate {
     pub fn hang(&self) {
-        *self.state.0.lock().unwrap() = true;
+        self.set(Mood::Hanging);
+    }
+
+    pub fn fail(&self) {
+        self.set(Mood::Failing);
     }
 
     pub fn release(&self) {
-        *self.state.0.lock().unwrap() = false;
+        self.set(Mood::Well);
+    }
+
+    fn set(&self, mood: Mood) {
+        *self.state.0.lock().unwrap() = mood;
         self.state.1.notify_all();
     }
 
-    fn pass(&self) {
-        let hung = self.state.0.lock().unwrap();
-        drop(self.state.1.wait_while(hung, |hung| *hung).unwrap());
+    fn pass(&self) -> io::Result<()> {
+        let mood = self.state.0.lock().unwrap();
+        let mood = self
+            .state
+            .1
+            .wait_while(mood, |mood| *mood == Mood::Hanging)
+            .unwrap();
+        match *mood {
+            Mood::Failing => Err(io::Error::other("the test's disk fails")),
+            Mood::Well | Mood::Hanging => Ok(()),
+        }
     }
 }
 
@@ -76,7 +100,7 @@ impl Disk for HangingDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.pass();
+        self.0.pass()?;
         RealDisk.sync_dir(dir)
     }
 
@@ -99,7 +123,7 @@ impl DiskFile for HangingFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.gate.pass();
+        self.gate.pass()?;
         self.file.sync()
     }
 
