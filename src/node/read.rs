@@ -14,6 +14,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// Reads that may wait for a round; one more is refused.
 pub(super) const QUEUE_READS_MAX: usize = 65_536;
+/// Reads that share one round at most; without a bound they would pile up here, past the queue's,
+/// while nobody leads.
+const ROUND_READS_MAX: usize = 65_536;
 /// How long to wait for news of a leader before asking again.
 const LEADER_PATIENCE: Duration = Duration::from_millis(20);
 
@@ -69,7 +72,9 @@ impl Rounds {
         while let Some(first) = self.waiting.recv().await {
             let mut waiters = vec![first];
             loop {
-                while let Ok(more) = self.waiting.try_recv() {
+                while waiters.len() < ROUND_READS_MAX
+                    && let Ok(more) = self.waiting.try_recv()
+                {
                     waiters.push(more);
                 }
                 waiters.retain(|waiter| !waiter.is_closed());

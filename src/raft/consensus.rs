@@ -9,6 +9,7 @@ use super::links::Links;
 use super::log::SegmentedLog;
 use super::log_store::LogStore;
 use super::network::NetworkTimes;
+use super::quorum_round::QuorumRound;
 use super::status::{Role, Status};
 use super::type_config::{Batch, MemberNode, OnComplete, TypeConfig, position_of};
 use crate::state_machine::Reply;
@@ -22,14 +23,14 @@ use openraft::errors::{
 use openraft::metrics::RaftServerMetrics;
 use openraft::raft::ClientWriteResult;
 use openraft::{
-    ChangeMembers, Config, Instant as _, LinearizerOption, Raft, ReadPolicy, ServerState,
-    SnapshotPolicy,
+    ChangeMembers, Config, Instant as _, LinearizerOption, Raft, ServerState, SnapshotPolicy,
 };
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -101,6 +102,8 @@ struct Inner {
     installs: Arc<AtomicU64>,
     store_is_slow: Arc<AtomicBool>,
     kicks: Kicks,
+    links: Links,
+    runtime: Handle,
     timers: Timers,
     started: Instant,
     /// Milliseconds after `started` at which a leader was last heard.
@@ -122,7 +125,7 @@ impl Consensus {
         let store_is_slow = applier.store_is_slow();
         let kicks = Kicks::default();
         let times = NetworkTimes::from_election_timeout(timers.election);
-        let networks = PeerNetworks::new(links, times, kicks.clone());
+        let networks = PeerNetworks::new(links.clone(), times, kicks.clone());
         let node = pins.me().node;
         let raft = Raft::new(
             node,
@@ -143,6 +146,8 @@ impl Consensus {
             installs,
             store_is_slow,
             kicks,
+            links,
+            runtime: Handle::current(),
             timers,
             started,
             heard_ms,
@@ -215,9 +220,44 @@ impl Consensus {
     }
 
     /// Confirms with a quorum that this member leads, and answers the position that a read must
-    /// wait for. openraft serves many waiting calls with one round.
+    /// wait for.
     pub async fn read_index(&self) -> Result<Position, ReadFailure> {
-        let option = LinearizerOption::from(ReadPolicy::ReadIndex);
+        // The vote first, the position second, the quorum last: a quorum that follows this vote now
+        // has followed nobody else when the position was taken.
+        let round = self.quorum_round()?;
+        let position = self.read_position().await?;
+        let links = self.inner.links.clone();
+        // On Raft's runtime, where the connections live.
+        let confirmed = self
+            .inner
+            .runtime
+            .spawn(async move { round.confirmed(&links).await });
+        match confirmed.await {
+            Ok(true) => Ok(position),
+            Ok(false) => Err(ReadFailure::NoQuorum),
+            Err(_) => Err(ReadFailure::Stopped),
+        }
+    }
+
+    fn quorum_round(&self) -> Result<QuorumRound, ReadFailure> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let vote = metrics.vote;
+        if !vote.committed || vote.leader_id.voted_for != metrics.id {
+            return Err(ReadFailure::NotLeader(metrics.current_leader));
+        }
+        Ok(QuorumRound {
+            vote,
+            committed: metrics.cluster_committed,
+            membership: metrics.membership_config.membership().clone(),
+            patience: self.inner.timers.election,
+        })
+    }
+
+    /// The last position committed here, at least this leader's first entry. openraft answers at
+    /// once if it heard a quorum within the last election timeout, and asks for one otherwise.
+    async fn read_position(&self) -> Result<Position, ReadFailure> {
+        let option = LinearizerOption::new(None, true);
         match self.inner.raft.get_read_linearizer(option).await {
             Ok(linearizer) => Ok(position_of(linearizer.read_log_id().log_id())),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
@@ -311,9 +351,24 @@ impl Consensus {
         self.inner.raft.metrics().borrow_watched().state == ServerState::Learner
     }
 
-    /// Waits until this member's state is not older than what it had committed before it started.
+    /// Waits until this member's state is not older than what it had committed before it started:
+    /// until all that its log holds now is applied, or was given up for another leader's log.
     pub async fn recovered(&self) -> bool {
-        self.inner.raft.wait_for_recovery(None).await.is_ok()
+        let mut metrics = self.inner.raft.metrics();
+        let mut target = u64::MAX;
+        loop {
+            {
+                let now = metrics.borrow_and_update();
+                target = target.min(now.last_log_index.unwrap_or(0));
+                let applied = now.last_applied.as_ref().map_or(0, |at| at.index);
+                if applied >= target {
+                    return true;
+                }
+            }
+            if metrics.changed().await.is_err() {
+                return false;
+            }
+        }
     }
 
     /// What this member's consensus looks like now.

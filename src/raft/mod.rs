@@ -17,6 +17,7 @@
 //! | a slow state machine blocks heartbeats and votes | [`peer_service`] (`APPLY_LAG_MAX`), [`applier`] (own thread) |
 //! | a node id reused with an empty disk votes twice | [`identity`]: incarnations, pinned by peers |
 //! | `pre_vote` is granted by default | [`network`], [`peer_service`]: the real RPC |
+//! | an answer to entries counts for a later notice, too fresh for a read index | [`quorum_round`]: a round of our own |
 //! | a leader without quorum still calls itself leader | [`consensus::Consensus::status`] |
 //! | a fatal error leaves a live process behind | [`consensus::Consensus::stopped`]: the process ends |
 
@@ -31,12 +32,14 @@ pub mod log;
 mod log_store;
 mod network;
 mod peer_service;
+mod quorum_round;
 mod snapshot;
 mod snapshot_stream;
 mod state_dir;
 mod status;
 mod supersede;
 mod type_config;
+mod valve;
 mod wire;
 
 #[cfg(test)]

@@ -2,9 +2,13 @@
 //!
 //! * Every call has a deadline. `RPCOption`'s is the heartbeat interval, which a loaded machine
 //!   misses while nothing is wrong; heartbeats and votes get half an election timeout instead.
+//!   (openraft gives up a heartbeat after one interval, whatever this says: as in etcd the interval
+//!   must be longer than a round trip and an fsync.)
 //! * The stream of entries has no deadline but a watchdog: sent and not answered for
 //!   [`NetworkTimes::stall`] ends it as unreachable. Without it a stalled follower pins the leader's
 //!   log for ever (openraft keeps every entry that is in flight), and half-open links never heal.
+//!   What ends is the session: the connection may hold on to its body until a stalled peer reads
+//!   again, so openraft's requests are taken back from it ([`super::valve`]).
 //! * `pre_vote` is the real RPC. openraft's default grants it without asking.
 
 use super::links::PeerLinks;
@@ -12,6 +16,7 @@ use super::snapshot::SnapshotDir;
 use super::snapshot_stream;
 use super::supersede::Supersede;
 use super::type_config::{TypeConfig, Vote};
+use super::valve::{Valve, valve};
 use super::wire;
 use crate::proto::peer;
 use crate::types::NodeId;
@@ -167,6 +172,7 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
             let sent = Arc::new(AtomicU64::new(0));
             let counter = sent.clone();
             let whole = stream::iter([first]).chain(input);
+            let (valve, whole) = valve(whole);
             let requests = Supersede::new(whole).map(move |request| {
                 counter.fetch_add(1, Ordering::Relaxed);
                 wire::append_to_proto(&request)
@@ -178,6 +184,7 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
                 .map_err(unreachable)?
                 .into_inner();
             let session = Session {
+                _valve: valve,
                 answers,
                 sent,
                 answered: 0,
@@ -192,6 +199,8 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
 
 /// One stream of entries to a peer, seen from the answers' side.
 struct Session {
+    /// Takes openraft's requests back from the connection when the session ends.
+    _valve: Box<dyn Valve>,
     answers: tonic::Streaming<peer::AppendResponse>,
     sent: Arc<AtomicU64>,
     answered: u64,
