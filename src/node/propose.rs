@@ -315,3 +315,6 @@ fn answer(batch: Batch, outcome: Result<Vec<Reply>, NodeError>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,8 @@ use std::time::Duration;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-/// The largest peer message: a read of the log is cut at [`super::log_store::READ_BYTES_MAX`] but
-/// always holds one entry, and an entry is at most one batch plus one request.
+/// The largest peer message: a read of the log holds at most [`super::log_store::READ_BYTES_MAX`],
+/// or one entry, and an entry is at most one batch plus one request.
 pub(super) const PEER_MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// HTTP/2 flow-control windows; a window must hold the appends in flight of one round trip.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;

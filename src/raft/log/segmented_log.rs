@@ -211,7 +211,7 @@ impl SegmentedLog {
         Ok(())
     }
 
-    /// Entries from `from` on, until `bytes_max` is spent: at least one if there is any. Entries
+    /// Entries from `from` on, at most `bytes_max` of payload, but one if there is any. Entries
     /// that were purged are left out. Mostly from memory; else one or a few reads of the disk.
     pub fn read(
         &self,
@@ -227,25 +227,27 @@ impl SegmentedLog {
         inner.check_failure()?;
         let (first, end) = inner.index.range();
         for index in from.max(first)..to_exclusive.min(end) {
-            if bytes >= bytes_max && (!entries.is_empty() || !runs.is_empty()) {
+            let Some((position, entry)) = inner.index.get(index) else {
+                break;
+            };
+            bytes += match &entry {
+                Ok(payload) => payload.len(),
+                Err(place) => place.payload_bytes as usize,
+            };
+            if bytes > bytes_max && (!entries.is_empty() || !runs.is_empty()) {
                 break;
             }
-            match inner.index.get(index) {
-                Some((position, Ok(payload))) => {
-                    bytes += payload.len();
+            match entry {
+                Ok(payload) => {
                     entries.push(LogEntry {
                         position,
                         payload: payload.clone(),
                     });
                 }
-                Some((position, Err(place))) => {
-                    bytes += place.payload_bytes as usize;
-                    match runs.last_mut().filter(|run| run.can_take(place)) {
-                        Some(run) => run.push(position, place),
-                        None => runs.push(inner.run(position, place)?),
-                    }
-                }
-                None => break,
+                Err(place) => match runs.last_mut().filter(|run| run.can_take(place)) {
+                    Some(run) => run.push(position, place),
+                    None => runs.push(inner.run(position, place)?),
+                },
             }
         }
         drop(inner);

@@ -74,7 +74,8 @@ fn a_read_stops_at_its_bytes_but_never_before_one_entry() {
     assert_eq!(indices(0, 40, 0), [0]);
     assert_eq!(indices(39, 99, 0), [39]);
     assert_eq!(indices(3, 40, 600), [3, 4]);
-    assert_eq!(indices(3, 40, 601), [3, 4, 5]);
+    assert_eq!(indices(3, 40, 899), [3, 4]);
+    assert_eq!(indices(3, 40, 900), [3, 4, 5]);
     assert_eq!(indices(30, 36, usize::MAX), [30, 31, 32, 33, 34, 35]);
     assert_eq!(indices(40, 50, 100), [0; 0]);
     assert_eq!(read_all(&log), entries(1, 0..40));
