@@ -10,6 +10,7 @@
 //! wait for it, because the round that confirms it is a heartbeat and carries the commit index.
 
 use super::type_config::TypeConfig;
+use futures_util::stream::Fuse;
 use futures_util::{Stream, StreamExt};
 use openraft::raft::AppendEntriesRequest;
 use std::future::Future;
@@ -25,13 +26,17 @@ type Request = AppendEntriesRequest<TypeConfig>;
 
 /// The stream of requests without superfluous notices.
 pub(super) struct Supersede<S> {
-    input: S,
+    /// Fused: a notice held at the end is handed out first, and then the input is asked again.
+    input: Fuse<S>,
     held: Option<(Request, Pin<Box<Sleep>>)>,
 }
 
-impl<S> Supersede<S> {
+impl<S: Stream> Supersede<S> {
     pub(super) fn new(input: S) -> Self {
-        Self { input, held: None }
+        Self {
+            input: input.fuse(),
+            held: None,
+        }
     }
 }
 
@@ -114,6 +119,16 @@ mod tests {
             "the notice of 2 went with entry 3"
         );
         assert!(sent[2].entries.is_empty(), "the last notice is not lost");
+    }
+
+    #[tokio::test]
+    async fn a_notice_held_at_the_end_is_the_last() {
+        // As openraft's: it panics when it is asked beyond its end.
+        let input = stream::unfold(Some(request(5, None)), async |next| Some((next?, None)));
+        let mut sent = Supersede::new(Box::pin(input));
+        assert_eq!(commits(&[sent.next().await.unwrap()]), [5]);
+        assert!(sent.next().await.is_none());
+        assert!(sent.next().await.is_none());
     }
 
     #[tokio::test]

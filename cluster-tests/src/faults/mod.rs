@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`kill`] | kill -9 of any member, of the leader, of all, under load |
 //! | [`leader_cut`] | the leader is cut from everybody |
+//! | [`pause`] | the leader stands still until it is replaced, and wakes up |
 //! | [`partial`] | one-way cuts, a bridge, a flapping follower, one link down |
 //! | [`snapshot`] | a follower returns after the log that it lacks is gone |
 //! | [`single`] | a member alone acknowledges only what is on disk |
@@ -21,6 +22,7 @@ pub mod hostile_bytes;
 pub mod kill;
 pub mod leader_cut;
 pub mod partial;
+pub mod pause;
 pub mod single;
 pub mod snapshot;
 
@@ -47,16 +49,18 @@ pub enum Story {
     Hostile,
     Kill,
     LeaderCut,
+    Pause,
     Partial,
     Snapshot,
 }
 
 impl Story {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Single,
         Self::Hostile,
         Self::Kill,
         Self::LeaderCut,
+        Self::Pause,
         Self::Partial,
         Self::Snapshot,
     ];
@@ -64,7 +68,7 @@ impl Story {
     /// Etcd's links cannot be cut and it does not tell what it purged.
     fn runs_on(self, program: Program) -> bool {
         match self {
-            Self::Single | Self::Hostile | Self::Kill => true,
+            Self::Single | Self::Hostile | Self::Kill | Self::Pause => true,
             Self::LeaderCut | Self::Partial | Self::Snapshot => program == Program::Quorate,
         }
     }
@@ -75,6 +79,7 @@ impl Story {
             Self::Hostile => hostile::tell(context).await,
             Self::Kill => kill::tell(context).await,
             Self::LeaderCut => leader_cut::tell(context).await,
+            Self::Pause => pause::tell(context).await,
             Self::Partial => partial::tell(context).await,
             Self::Snapshot => snapshot::tell(context).await,
         }
