@@ -21,6 +21,7 @@ stories! {
     delete_range,
     key_space,
     limit_sort_filter,
+    filter_that_filters_nothing,
     txn_compare,
     txn_writes,
     txn_refused,

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
 use bytes::Bytes;
+use quorate::state_machine::codec::{NESTING_MAX, decode_replies, encode_replies};
 use quorate::state_machine::command::{DeleteRange, Operation, Put, Txn};
+use quorate::state_machine::outcome::OperationResult;
 use quorate::state_machine::{
     BatchBuilder, COMMAND_FORMAT_VERSION, Command, Entry, EntryBody, Outcome, Reply, StateMachine,
     StateOptions, Store,
@@ -294,8 +296,86 @@ fn a_directory_of_a_newer_format_is_left_alone() {
     assert!(Store::read_label(dir.path()).unwrap_err().is_newer_format());
 }
 
+/// A transaction that changes something and reads what it did, refused or not, is the same to the
+/// state whether or not somebody waits for what it read.
+#[test]
+fn reads_that_nobody_waits_for_are_left_out_and_change_nothing() {
+    let operation = |command| match command {
+        Command::Put(put) => Operation::Put(put),
+        other => panic!("{other:?} is no put"),
+    };
+    let txn = |revision| {
+        let query = RangeQuery {
+            revision,
+            ..RangeQuery::latest(everything())
+        };
+        let inner = Txn {
+            compare: Vec::new(),
+            success: vec![operation(put("b", "2")), Operation::Range(query.clone())],
+            failure: Vec::new(),
+        };
+        Command::Txn(Txn {
+            compare: Vec::new(),
+            success: vec![
+                operation(put("a", "1")),
+                Operation::Txn(inner),
+                Operation::Range(query),
+            ],
+            failure: Vec::new(),
+        })
+    };
+    // Latest, readable, compacted, of the future.
+    let commands = [
+        put("a", "0"),
+        put("a", "0"),
+        Command::Compact { revision: 3 },
+        txn(0),
+        txn(3),
+        txn(2),
+        txn(99),
+    ];
+    let run = |awaited: bool| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut machine = open(dir.path());
+        let mut replies = Vec::new();
+        for command in &commands {
+            let body = EntryBody::Commands(encode(std::slice::from_ref(command)));
+            let entry = next(&machine, body);
+            replies.extend(machine.apply_for(&[entry], |_| awaited).unwrap());
+        }
+        (machine.store().state_hash().unwrap(), replies.concat())
+    };
+    let (leader, follower) = (run(true), run(false));
+    assert_eq!(leader.0, follower.0);
+    let refusals = |replies: &[Reply]| -> Vec<_> {
+        let refusals = replies.iter().map(|reply| reply.result.as_ref().err());
+        refusals.map(Option::<&_>::copied).collect()
+    };
+    assert_eq!(refusals(&leader.1), refusals(&follower.1));
+    let refused = refusals(&leader.1).into_iter().map(|it| it.is_some());
+    assert_eq!(
+        refused.collect::<Vec<_>>(),
+        [false, false, false, false, false, true, true]
+    );
+    let found = |replies: &[Reply]| match &replies[3].result {
+        Ok(Outcome::Txn(outcome)) => match &outcome.responses[2].result {
+            OperationResult::Range(result) => result.kvs.len(),
+            other => panic!("{other:?} is no range"),
+        },
+        other => panic!("{other:?} is no transaction"),
+    };
+    assert_eq!((found(&leader.1), found(&follower.1)), (2, 0));
+}
+
+/// Decoded, checked, applied, answered and dropped on a quarter of the stack that a thread has.
 #[test]
 fn transactions_nest_as_deep_as_the_door_lets_them() {
+    let thread = std::thread::Builder::new().stack_size(512 << 10);
+    let test = thread.spawn(deepest_transaction).unwrap();
+    test.join().unwrap();
+}
+
+fn deepest_transaction() {
     let dir = tempfile::tempdir().unwrap();
     let mut machine = open(dir.path());
     let Command::Put(innermost) = put("deep", "1") else {
@@ -306,7 +386,7 @@ fn transactions_nest_as_deep_as_the_door_lets_them() {
         success: vec![Operation::Put(innermost)],
         failure: Vec::new(),
     };
-    for _ in 1..127 {
+    for _ in 0..NESTING_MAX {
         let success = vec![Operation::Txn(txn)];
         txn = Txn {
             compare: Vec::new(),
@@ -316,6 +396,8 @@ fn transactions_nest_as_deep_as_the_door_lets_them() {
     }
     let replies = apply(&mut machine, &[Command::Txn(txn)]);
     assert!(matches!(replies[0].result, Ok(Outcome::Txn(_))));
+    // A follower's client gets the reply over the wire.
+    assert_eq!(decode_replies(encode_replies(&replies)), Ok(replies));
     assert_eq!(
         value_at(&machine.store(), "deep", 0),
         Some(Bytes::from_static(b"1"))

@@ -14,9 +14,8 @@ use prost::encoding::{
     DecodeContext, WireType, check_wire_type, decode_key, decode_varint, message, skip_field,
 };
 
-/// Transactions inside a transaction. Beyond any budget of operations that anybody uses (128 is the
-/// default, each level takes one at least), and well inside the smallest stack we run on.
-pub(crate) const NESTING_MAX: usize = 200;
+/// Transactions inside a transaction: as many as the log's decoder takes.
+pub(crate) use crate::state_machine::codec::NESTING_MAX;
 
 #[derive(Debug)]
 pub(super) enum TxnDecodeError {

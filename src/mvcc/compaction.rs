@@ -21,12 +21,27 @@ use crate::types::Revision;
 use std::sync::Arc;
 
 /// What was removed since the store was opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cleaned {
     /// Events below this revision.
     events: Revision,
-    /// The revision up to which the history was last rewritten.
+    /// The floor of the history.
     history: Revision,
+    /// The revision up to which the history counts as rewritten.
+    rewritten: Revision,
+}
+
+impl Cleaned {
+    /// Of a store that was just opened, compacted at `compacted`: how much of the history is dead by
+    /// then nobody knows, and RocksDB drops it bit by bit as soon as the floor is raised. To take
+    /// all of it for dead would rewrite everything after every restart.
+    pub(super) fn at_open(compacted: Revision) -> Self {
+        Self {
+            events: 0,
+            history: 0,
+            rewritten: compacted.max(0),
+        }
+    }
 }
 
 /// What a step did.
@@ -76,9 +91,10 @@ impl Store {
             self.engine.raise_history_floor(history);
             let rows = self.engine.estimated_rows(Family::History)?;
             // Every revision since the last rewrite ended about one version.
-            let dead = u64::try_from(history - cleaned.history).unwrap_or(0);
-            if dead.saturating_mul(100) >= rows.saturating_mul(DEAD_PERCENT) {
+            let dead = u64::try_from(history - cleaned.rewritten).unwrap_or(0);
+            if dead > 0 && dead.saturating_mul(100) >= rows.saturating_mul(DEAD_PERCENT) {
                 self.engine.rewrite_history();
+                cleaned.rewritten = history;
             }
             cleaned.history = history;
             step = Step::Removed;
@@ -87,20 +103,110 @@ impl Store {
     }
 
     fn remove_events(&self, from: Revision, to: Revision) -> Result<(), Error> {
+        // A file may end exactly with the first event that stays.
+        let last = keys::event(to - 1, u32::MAX);
+        self.engine.drop_event_files(&keys::event(0, 0), &last)?;
         let (from, to) = (keys::event(from, 0), keys::event(to, 0));
-        self.engine.drop_event_files(&keys::event(0, 0), &to)?;
         let mut batch = self.engine.batch();
         batch.delete_range(Family::Events, &from, &to);
         self.write_and_publish(batch, |sequence| {
             // The same state under a new sequence number. Nobody publishes in between: we write.
             let now = self.published();
-            Ok(Published {
+            Published {
                 sequence,
                 head: now.head.clone(),
                 index: now.index.clone(),
                 floor: Arc::clone(&now.floor),
                 members: Arc::clone(&now.members),
-            })
+            }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mvcc::{StoreOptions, Writer};
+    use crate::storage::{Bounds, EngineOptions, Scan};
+    use crate::types::Position;
+    use bytes::Bytes;
+    use std::path::Path;
+
+    fn open(dir: &Path) -> Writer {
+        let options = StoreOptions {
+            engine: EngineOptions::small(),
+            ..StoreOptions::default()
+        };
+        Writer::open(dir, &options).unwrap()
+    }
+
+    /// Puts `k` in as many entries.
+    fn puts(writer: &mut Writer, count: u64) {
+        for _ in 0..count {
+            let index = writer.head().applied.map_or(1, |last| last.index + 1);
+            let mut txn = writer.begin();
+            txn.begin_entry(Position { term: 1, index }).unwrap();
+            let (key, value) = (Bytes::from_static(b"k"), Bytes::from(index.to_string()));
+            txn.put(key, value, 0, false).unwrap();
+            txn.finish_command();
+            txn.commit().unwrap();
+        }
+    }
+
+    fn compact(writer: &mut Writer, revision: Revision) {
+        let index = writer.head().applied.map_or(1, |last| last.index + 1);
+        let mut txn = writer.begin();
+        txn.begin_entry(Position { term: 1, index }).unwrap();
+        txn.compact(revision).unwrap().unwrap();
+        txn.finish_command();
+        txn.commit().unwrap();
+    }
+
+    fn first_event(store: &Store) -> Option<(Revision, u32)> {
+        let view = store.engine.latest();
+        let rows = view.cursor(Family::Events, Bounds::default(), Scan::Short);
+        rows.unwrap().key().and_then(keys::split_event)
+    }
+
+    #[test]
+    fn the_last_event_of_a_file_stays_if_it_is_of_the_compacted_revision() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path());
+        puts(&mut writer, 5);
+        let store = Arc::clone(writer.store());
+        // One file, and its last key is the event of the newest revision.
+        store.engine.settle(Family::Events);
+        compact(&mut writer, 6);
+        let before = store.state_hash().unwrap();
+        assert_eq!(store.remove_compacted().unwrap(), Step::Removed);
+        assert_eq!(first_event(&store), Some((6, 0)));
+        assert_eq!(store.state_hash().unwrap(), before);
+    }
+
+    #[test]
+    fn a_restart_does_not_take_all_that_was_ever_compacted_for_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path());
+        puts(&mut writer, 50);
+        compact(&mut writer, 40);
+        assert_eq!(writer.store().remove_compacted().unwrap(), Step::Removed);
+        assert_eq!(lock(&writer.store().cleaned).rewritten, 40);
+        puts(&mut writer, 100);
+        compact(&mut writer, 41);
+        writer.store().flush().unwrap();
+        drop(writer);
+        let mut writer = open(dir.path());
+        let store = Arc::clone(writer.store());
+        compact(&mut writer, 42);
+        assert_eq!(store.remove_compacted().unwrap(), Step::Removed);
+        // One row of a hundred: the floor is raised, nothing is rewritten for it.
+        assert_eq!(lock(&store.cleaned).history, 42);
+        assert_eq!(lock(&store.cleaned).rewritten, 41);
+        // What small compactions leave behind adds up.
+        for revision in 43..100 {
+            compact(&mut writer, revision);
+            store.remove_compacted().unwrap();
+        }
+        assert!(lock(&store.cleaned).rewritten > 41);
     }
 }

@@ -202,8 +202,8 @@ impl CountIndex {
         (chunk, self.chunks[chunk].fences.find(key))
     }
 
-    /// Follows a batch that was just written: `created` and `deleted` are the keys that exist now
-    /// and did not before, and the reverse, in order. `view` shows the state after the batch.
+    /// Follows a batch that is about to be written: `created` and `deleted` are the keys that exist
+    /// after it and not before, and the reverse, in order. `view` shows the state before it.
     pub fn update(
         &mut self,
         view: &View<'_>,
@@ -234,16 +234,22 @@ impl CountIndex {
             chunk.counts[fence] += 1;
             chunk.keys += 1;
         }
-        // All counts are right now; new fences split them by walking the state as it is.
+        // All counts are right now; new fences split them by walking the state, changes included.
         for key in created {
             if self.is_fence(key) {
-                self.insert_fence(view, key)?;
+                self.insert_fence(view, key, created, deleted)?;
             }
         }
         Ok(())
     }
 
-    fn insert_fence(&mut self, view: &View<'_>, key: &Bytes) -> Result<(), Error> {
+    fn insert_fence(
+        &mut self,
+        view: &View<'_>,
+        key: &Bytes,
+        created: &[Bytes],
+        deleted: &[Bytes],
+    ) -> Result<(), Error> {
         let (at, fence) = self.find(key);
         let chunk = &self.chunks[at];
         let next = if fence + 1 < chunk.fences.len() {
@@ -251,7 +257,8 @@ impl CountIndex {
         } else {
             self.chunks.get(at + 1).map(|next| next.first())
         };
-        let keys = walk(view, key, next)?;
+        let before = walk(view, key, next)? + among(created, key, next);
+        let keys = before - among(deleted, key, next);
         let chunk = Arc::make_mut(&mut self.chunks[at]);
         let fences = Arc::make_mut(&mut chunk.fences);
         assert!(
@@ -316,6 +323,12 @@ fn first_fence() -> Fences {
     let mut fences = Fences::default();
     fences.push(&[]);
     fences
+}
+
+/// How many of `keys`, which are in order, are in `[start, end)`.
+fn among(keys: &[Bytes], start: &[u8], end: Option<&[u8]>) -> u64 {
+    let below = |bound: &[u8]| keys.partition_point(|key| key.as_ref() < bound);
+    (end.map_or(keys.len(), below) - below(start)) as u64
 }
 
 /// Counts live keys in `[start, end)` one by one.
@@ -386,12 +399,12 @@ mod tests {
                 batch.delete(Family::Current, key);
                 live.remove(key);
             }
-            engine.write(batch).unwrap();
             let (created, deleted): (Vec<_>, Vec<_>) =
                 (created.into_iter().collect(), deleted.into_iter().collect());
             let before = index.contents();
             let older = index.clone();
             index.update(&view, &created, &deleted).unwrap();
+            engine.write(batch).unwrap();
             assert_eq!(older.contents(), before, "a published index never changes");
             assert_eq!(index.total(), live.len() as u64, "round {round}");
             for _ in 0..10 {
@@ -414,8 +427,8 @@ mod tests {
         let mut batch = engine.batch();
         all.iter()
             .for_each(|key| batch.delete(Family::Current, key));
-        engine.write(batch).unwrap();
         index.update(&view, &[], &all).unwrap();
+        engine.write(batch).unwrap();
         assert_eq!(index.contents(), [(Bytes::new(), 0)]);
     }
 }

@@ -56,8 +56,15 @@ pub struct Overlay {
 struct Savepoint {
     /// How many there were.
     events: usize,
-    /// What each key was before each change since, oldest first.
-    undo: Vec<(Bytes, Option<Touched>)>,
+    /// What each key was before each change since, oldest first; `None`: not touched.
+    undo: Vec<(Bytes, Option<Before>)>,
+}
+
+/// A touched key before a change. Changes only add to `ended`, so its length says what it was: a
+/// copy per change would make many changes of one key quadratic.
+struct Before {
+    now: Option<Live>,
+    ended: usize,
 }
 
 impl Overlay {
@@ -106,9 +113,11 @@ impl Overlay {
     ) {
         let key = event.event.key.clone();
         if let Some(savepoint) = &mut self.savepoint {
-            savepoint
-                .undo
-                .push((key.clone(), self.keys.get(&key).cloned()));
+            let before = self.keys.get(&key).map(|touched| Before {
+                now: touched.now.clone(),
+                ended: touched.ended.len(),
+            });
+            savepoint.undo.push((key.clone(), before));
         }
         let touched = self.keys.entry(key).or_insert(Touched {
             was_live,
@@ -139,10 +148,86 @@ impl Overlay {
         };
         self.events.truncate(events);
         for (key, before) in undo.into_iter().rev() {
-            match before {
-                Some(before) => self.keys.insert(key, before),
-                None => self.keys.remove(&key),
+            let Some(before) = before else {
+                self.keys.remove(&key);
+                continue;
             };
+            if let Some(touched) = self.keys.get_mut(&key) {
+                touched.ended.truncate(before.ended);
+                touched.now = before.now;
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::row::Change;
+    use super::*;
+
+    /// Puts `key` as change 0 of `main`, or deletes it where `version` is 0.
+    fn change(overlay: &mut Overlay, key: &'static str, main: Revision, version: i64) {
+        let key = Bytes::from_static(key.as_bytes());
+        let value = Bytes::from(main.to_string());
+        let live = |modified, version| Live {
+            meta: Meta {
+                create: 2,
+                modified,
+                sub: 0,
+                version,
+                lease: 0,
+            },
+            value: value.clone(),
+        };
+        let ended = overlay.get(&key).and_then(|touched| touched.now.clone());
+        let ended = ended.map(|old| Ended {
+            meta: old.meta,
+            ended: main,
+            stored: Stored::InEvent,
+            value: Some(old.value),
+        });
+        let event = PendingEvent {
+            main,
+            sub: 0,
+            event: Event {
+                key,
+                change: Change::Delete,
+                previous: 0,
+            },
+            total: 0,
+        };
+        let now = (version > 0).then(|| live(main, version));
+        overlay.change(event, false, ended, now);
+    }
+
+    #[test]
+    fn what_is_rolled_back_was_never_there() {
+        let (mut overlay, mut expected) = (Overlay::default(), Overlay::default());
+        for overlay in [&mut overlay, &mut expected] {
+            for main in 2..5 {
+                change(overlay, "a", main, main - 1);
+                change(overlay, "b", main, main - 1);
+            }
+            change(overlay, "b", 5, 0);
+        }
+        overlay.set_savepoint();
+        // A key of before many times, a deleted one again, a new one put and deleted.
+        for main in 6..40 {
+            change(&mut overlay, "a", main, main % 3);
+            change(&mut overlay, "b", main, main % 2);
+            change(&mut overlay, "c", main, (main + 1) % 2);
+        }
+        overlay.roll_back();
+        assert_eq!(overlay.keys(), expected.keys());
+        assert_eq!(overlay.events(), expected.events());
+        // What is kept is kept.
+        for overlay in [&mut overlay, &mut expected] {
+            overlay.set_savepoint();
+            change(overlay, "a", 41, 1);
+            overlay.release_savepoint();
+            overlay.roll_back();
+        }
+        assert_eq!(overlay.get(b"a").map(|it| it.ended.len()), Some(3));
+        assert_eq!(overlay.keys(), expected.keys());
     }
 }

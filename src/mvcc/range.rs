@@ -75,6 +75,8 @@ impl Arena {
 struct Filters {
     modified: (Revision, Revision),
     create: (Revision, Revision),
+    /// Whether none was given. One that lets everything pass is one all the same.
+    is_off: bool,
 }
 
 impl Filters {
@@ -90,11 +92,13 @@ impl Filters {
                 or_min(query.min_create_revision),
                 or_max(query.max_create_revision),
             ),
+            is_off: [
+                query.min_mod_revision,
+                query.max_mod_revision,
+                query.min_create_revision,
+                query.max_create_revision,
+            ] == [0; 4],
         }
-    }
-
-    fn is_off(&self) -> bool {
-        self.modified == (Revision::MIN, Revision::MAX) && self.create == self.modified
     }
 
     fn pass(&self, meta: &Meta) -> bool {
@@ -126,8 +130,8 @@ pub fn range(counting: &Counting<'_>, query: &RangeQuery) -> Result<RangeResult,
     let needs_all = match query.sort_order {
         SortOrder::Ascend => !by_key,
         SortOrder::Descend => true,
-        // The quirk: cut by key first, but only if no filter is on.
-        SortOrder::None => !by_key && !filters.is_off(),
+        // The quirk: cut by key first, but only if no filter is given.
+        SortOrder::None => !by_key && !filters.is_off,
     };
     let wanted = if limit == 0 || needs_all {
         usize::MAX

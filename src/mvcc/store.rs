@@ -1,5 +1,6 @@
 //! The shared side of the state: views, revisions, durability, sizes.
 
+use super::compaction::Cleaned;
 use super::count_index::CountIndex;
 use super::head::Head;
 use super::read_view::ReadView;
@@ -88,7 +89,7 @@ pub struct Store {
     writing: Mutex<()>,
     /// The floors of all published batches that a view may still hold.
     pub(super) floors: Mutex<Vec<Weak<Floor>>>,
-    pub(super) cleaned: Mutex<super::compaction::Cleaned>,
+    pub(super) cleaned: Mutex<Cleaned>,
 }
 
 /// A lock is only poisoned if its holder panicked, and what these locks guard is whole at every
@@ -101,12 +102,13 @@ impl Store {
     /// `published` is what the engine holds.
     pub(super) fn new(engine: Engine, published: Published) -> Self {
         let floors = Mutex::new(vec![Arc::downgrade(&published.floor)]);
+        let cleaned = Cleaned::at_open(published.head.compacted);
         Self {
             engine,
             published: ArcSwap::from_pointee(published),
             writing: Mutex::new(()),
             floors,
-            cleaned: Mutex::default(),
+            cleaned: Mutex::new(cleaned),
         }
     }
 
@@ -119,7 +121,8 @@ impl Store {
             if published.sequence == view.sequence() {
                 return Ok(ReadView::new(view, arc_swap::Guard::into_inner(published)));
             }
-            // A batch was written and is about to be published: microseconds.
+            // A batch was written and is about to be published: that takes microseconds, and
+            // nothing in between can fail.
             crate::env::threads::yield_now();
         }
     }
@@ -196,15 +199,16 @@ impl Store {
         })
     }
 
-    /// Writes to the engine and publishes what it then holds, as one step.
+    /// Writes to the engine and publishes what it then holds, as one step. Readers wait between the
+    /// two, so whatever takes long or may fail comes before this; `publish` only names the result.
     pub(super) fn write_and_publish(
         &self,
         batch: crate::storage::Batch<'_>,
-        publish: impl FnOnce(u64) -> Result<Published, Error>,
+        publish: impl FnOnce(u64) -> Published,
     ) -> Result<(), Error> {
         let writing = lock(&self.writing);
         self.engine.write(batch)?;
-        let published = publish(self.engine.sequence())?;
+        let published = publish(self.engine.sequence());
         if !Arc::ptr_eq(&published.floor, &self.published.load().floor) {
             lock(&self.floors).push(Arc::downgrade(&published.floor));
         }

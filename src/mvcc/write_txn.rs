@@ -20,9 +20,10 @@ use crate::types::{
 };
 use bytes::Bytes;
 
-/// What one log entry may weigh before its range deletes are refused: about half a million small
-/// keys. The same on every member, or they would disagree.
-pub const ENTRY_BYTES_MAX: u64 = 128 << 20;
+/// What one command may weigh before its range deletes are refused: about half a million small
+/// keys. The same on every member, or they would disagree. Of the command, not of the log entry:
+/// what else shares its entry is chance, and no reason to refuse anybody.
+pub const COMMAND_BYTES_MAX: u64 = 128 << 20;
 /// Counted for every key besides its bytes: revisions, rows, memory while it is applied.
 const KEY_BYTES: u64 = 128;
 /// Counted against the quota for every live key and every event, besides key and value.
@@ -70,8 +71,8 @@ pub struct WriteTxn<'w> {
     changes: Changes,
     /// Changes of the command so far.
     sub: u32,
-    /// Weight of the log entry so far; and of the batch.
-    entry_bytes: u64,
+    /// Weight of the command so far; and of the batch.
+    command_bytes: u64,
     batch_bytes: u64,
     saved: Option<(Head, u64, u64)>,
 }
@@ -92,7 +93,7 @@ impl<'w> WriteTxn<'w> {
             writer,
             changes,
             sub: 0,
-            entry_bytes: 0,
+            command_bytes: 0,
             batch_bytes: 0,
             saved: None,
         }
@@ -109,7 +110,6 @@ impl<'w> WriteTxn<'w> {
             });
         }
         self.changes.head.applied = Some(position);
-        self.entry_bytes = 0;
         Ok(())
     }
 
@@ -153,6 +153,7 @@ impl<'w> WriteTxn<'w> {
     pub fn finish_command(&mut self) {
         self.changes.head.revision = self.revision();
         self.sub = 0;
+        self.command_bytes = 0;
         self.saved = None;
         self.changes.overlay.release_savepoint();
     }
@@ -161,7 +162,7 @@ impl<'w> WriteTxn<'w> {
     pub fn set_savepoint(&mut self) {
         self.saved = Some((
             self.changes.head.clone(),
-            self.entry_bytes,
+            self.command_bytes,
             self.batch_bytes,
         ));
         self.changes.overlay.set_savepoint();
@@ -169,9 +170,9 @@ impl<'w> WriteTxn<'w> {
 
     /// Takes the command back.
     pub fn roll_back(&mut self) {
-        if let Some((head, entry_bytes, batch_bytes)) = self.saved.take() {
+        if let Some((head, command_bytes, batch_bytes)) = self.saved.take() {
             self.changes.head = head;
-            self.entry_bytes = entry_bytes;
+            self.command_bytes = command_bytes;
             self.batch_bytes = batch_bytes;
             self.changes.overlay.roll_back();
             self.sub = 0;
@@ -285,14 +286,14 @@ impl<'w> WriteTxn<'w> {
         Ok(Ok((deleted, previous)))
     }
 
-    /// The keys that a range delete meets, unless they are too many for one entry.
+    /// The keys that a range delete meets, unless they are too many for one command.
     fn doomed(
         &self,
         range: &KeyRange,
         wanted: bool,
     ) -> Result<Result<Vec<(Bytes, Old)>, Refusal>, Error> {
         let compacted = self.changes.head.compacted;
-        let mut bytes = self.entry_bytes;
+        let mut bytes = self.command_bytes;
         let mut doomed = Vec::new();
         let view = self.view();
         let source = Source {
@@ -318,7 +319,7 @@ impl<'w> WriteTxn<'w> {
                 }
             };
             bytes += 3 * len(found.key) + value_bytes + KEY_BYTES;
-            if bytes > ENTRY_BYTES_MAX {
+            if bytes > COMMAND_BYTES_MAX {
                 return Ok(Err(Refusal::TooLarge));
             }
             let key = Bytes::copy_from_slice(found.key);
@@ -417,7 +418,7 @@ impl<'w> WriteTxn<'w> {
         let main = self.main();
         let head = &mut self.changes.head;
         let value_bytes = change_bytes(&change);
-        self.entry_bytes += 3 * len(&key) + 2 * value_bytes + KEY_BYTES;
+        self.command_bytes += 3 * len(&key) + 2 * value_bytes + KEY_BYTES;
         self.batch_bytes += 3 * len(&key) + 2 * value_bytes + KEY_BYTES;
         head.event_bytes += event_bytes(&key, value_bytes);
         if let Some(old) = &old {

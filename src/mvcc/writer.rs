@@ -104,17 +104,15 @@ impl Writer {
             members.sort_by_key(|member| member.node);
             self.members = members.into();
         }
-        let store = Arc::clone(&self.store);
-        store.write_and_publish(batch, |sequence| {
-            self.index
-                .update(&store.engine.latest(), &created, &deleted)?;
-            Ok(Published {
-                sequence,
-                head: self.head.clone(),
-                index: self.index.clone(),
-                floor: Arc::clone(&self.floor),
-                members: Arc::clone(&self.members),
-            })
+        // Before the write: it reads rows, and once the batch is visible readers wait for us.
+        self.index
+            .update(&self.store.engine.latest(), &created, &deleted)?;
+        self.store.write_and_publish(batch, |sequence| Published {
+            sequence,
+            head: self.head.clone(),
+            index: self.index.clone(),
+            floor: Arc::clone(&self.floor),
+            members: Arc::clone(&self.members),
         })?;
         for (key, touched) in changes.overlay.keys() {
             match touched.now.as_ref().and_then(super::write_txn::known) {

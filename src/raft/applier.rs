@@ -98,7 +98,9 @@ impl Applier {
         let (machine, applied) = (self.machine.clone(), self.applied.clone());
         let job = move || -> io::Result<()> {
             let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
-            let replies = machine.apply(&entries).map_err(io::Error::other)?;
+            let awaited = |at: usize| responders.get(at).is_some_and(Option::is_some);
+            let replies = machine.apply_for(&entries, awaited);
+            let replies = replies.map_err(io::Error::other)?;
             // Answered from this thread: the doors wake at once, without a turn of Raft's.
             for (responder, replies) in responders.into_iter().zip(replies) {
                 if let Some(responder) = responder {

@@ -60,14 +60,26 @@ impl StateMachine {
     /// Applies entries that follow on what is applied. One list of replies per entry, empty for
     /// entries without commands. What the replies say can be read when this returns.
     pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Vec<Reply>>, Error> {
+        self.apply_for(entries, |_| true)
+    }
+
+    /// As [`Self::apply`], where nobody waits for the replies to the entries, told by their place,
+    /// that are not `awaited`: their reads are left out (etcd does the same), their replies say
+    /// nothing. That is every entry on a follower and in a replay. What is refused is decided
+    /// before anything is read, so the state becomes the same.
+    pub fn apply_for(
+        &mut self,
+        entries: &[Entry],
+        awaited: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Vec<Reply>>, Error> {
         let mut replies = Vec::with_capacity(entries.len());
         let mut txn = self.writer.begin();
-        for entry in entries {
+        for (at, entry) in entries.iter().enumerate() {
             if txn.batch_bytes() > BATCH_BYTES {
                 txn.commit()?;
                 txn = self.writer.begin();
             }
-            replies.push(apply_entry(&mut txn, entry)?);
+            replies.push(apply_entry(&mut txn, entry, awaited(at))?);
         }
         if !entries.is_empty() {
             txn.commit()?;
@@ -76,7 +88,7 @@ impl StateMachine {
     }
 }
 
-fn apply_entry(txn: &mut WriteTxn<'_>, entry: &Entry) -> Result<Vec<Reply>, Error> {
+fn apply_entry(txn: &mut WriteTxn<'_>, entry: &Entry, awaited: bool) -> Result<Vec<Reply>, Error> {
     let position = entry.position;
     txn.begin_entry(position)?;
     let commands = match &entry.body {
@@ -90,17 +102,21 @@ fn apply_entry(txn: &mut WriteTxn<'_>, entry: &Entry) -> Result<Vec<Reply>, Erro
             decoded.map_err(|source| Error::Entry { position, source })?
         }
     };
-    let apply = |command| apply_command(txn, command).map_err(Error::from);
+    let apply = |command| apply_command(txn, command, awaited).map_err(Error::from);
     commands.into_iter().map(apply).collect()
 }
 
-fn apply_command(txn: &mut WriteTxn<'_>, command: Command) -> Result<Reply, mvcc::Error> {
+fn apply_command(
+    txn: &mut WriteTxn<'_>,
+    command: Command,
+    awaited: bool,
+) -> Result<Reply, mvcc::Error> {
     let result = match command {
         Command::Put(put) => put_key(txn, put)?.map(|prev_kv| Outcome::Put { prev_kv }),
         Command::DeleteRange(delete) => txn
             .delete_range(&delete.range, delete.prev_kv)?
             .map(|(deleted, prev_kvs)| Outcome::DeleteRange { deleted, prev_kvs }),
-        Command::Txn(command) => txn::apply(txn, &command)?.map(Outcome::Txn),
+        Command::Txn(command) => txn::apply(txn, &command, awaited)?.map(Outcome::Txn),
         Command::Compact { revision } => txn.compact(revision)?.map(|()| Outcome::Compacted),
         Command::PublishMember(member) => {
             txn.publish_member(member);

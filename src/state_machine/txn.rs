@@ -16,7 +16,7 @@ use crate::mvcc::range::check_revision_in_txn;
 use crate::mvcc::row::Meta;
 use crate::mvcc::state_cursor::Source;
 use crate::mvcc::{Error, ReadView, WriteTxn, state_cursor};
-use crate::types::{KeyRange, RangeQuery};
+use crate::types::{KeyRange, RangeQuery, RangeResult};
 
 /// Inside: why the transaction ends early.
 enum Stop {
@@ -140,17 +140,19 @@ fn satisfies(compare: &Compare, pair: Option<(&Meta, &[u8])>) -> bool {
     }
 }
 
-/// Carries out a transaction: all of it, or nothing and a refusal.
+/// Carries out a transaction: all of it, or nothing and a refusal. What its ranges find is only read
+/// if the reply is `awaited`.
 pub(super) fn apply(
     txn: &mut WriteTxn<'_>,
     command: &Txn,
+    awaited: bool,
 ) -> Result<Result<TxnOutcome, Refusal>, Error> {
     let path = choose(txn, command)?;
     if let Err(refusal) = settle(check(txn, &path))? {
         return Ok(Err(refusal));
     }
     txn.set_savepoint();
-    let result = settle(run(txn, &path))?;
+    let result = settle(run(txn, &path, awaited))?;
     if result.is_err() {
         txn.roll_back();
     }
@@ -195,12 +197,14 @@ fn check_each(path: &Path<'_>, check: &dyn Fn(&Operation) -> Result<(), Stop>) -
     Ok(())
 }
 
-fn run(txn: &mut WriteTxn<'_>, path: &Path<'_>) -> Result<TxnOutcome, Stop> {
+fn run(txn: &mut WriteTxn<'_>, path: &Path<'_>, awaited: bool) -> Result<TxnOutcome, Stop> {
     let mut responses = Vec::with_capacity(path.operations.len());
     let mut nested = path.nested.iter();
     for operation in path.operations {
         let result = match operation {
-            Operation::Range(query) => OperationResult::Range(txn.range(query)?),
+            Operation::Range(query) if awaited => OperationResult::Range(txn.range(query)?),
+            // The check has passed already, so a range refuses nothing and changes nothing.
+            Operation::Range(_) => OperationResult::Range(RangeResult::default()),
             Operation::Put(put) => OperationResult::Put {
                 prev_kv: put_key(txn, put.clone())??,
             },
@@ -210,7 +214,7 @@ fn run(txn: &mut WriteTxn<'_>, path: &Path<'_>) -> Result<TxnOutcome, Stop> {
             }
             Operation::Txn(_) => match nested.next() {
                 Some(path) => {
-                    let result = OperationResult::Txn(run(txn, path)?);
+                    let result = OperationResult::Txn(run(txn, path, awaited)?);
                     // A nested transaction's own header is empty, as in etcd.
                     responses.push(OperationOutcome {
                         revision: 0,

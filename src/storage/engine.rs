@@ -133,12 +133,13 @@ impl Engine {
         format::create(dir)
     }
 
-    /// Removes the files of `events` that lie wholly in `[from, to)`. Takes effect at once and for
-    /// good, for open views too: the caller knows that nobody needs them and that a crash cannot
-    /// bring back a state that does.
-    pub fn drop_event_files(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+    /// Removes the files of `events` that lie wholly in `[from, last]`. The end belongs to the range
+    /// (RocksDB's C interface knows no other): a file that ends exactly there goes too. Takes effect
+    /// at once and for good, for open views too: the caller knows that nobody needs them and that a
+    /// crash cannot bring back a state that does.
+    pub fn drop_event_files(&self, from: &[u8], last: &[u8]) -> Result<(), Error> {
         self.db
-            .delete_file_in_range_cf(&self.family(Family::Events), from, to)
+            .delete_file_in_range_cf(&self.family(Family::Events), from, last)
             .map_err(Error::engine("drop event files"))
     }
 
@@ -155,6 +156,15 @@ impl Engine {
         let family = self.family(Family::History);
         self.db
             .compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &options);
+    }
+
+    /// Puts every row of a family into files of the last level, where files can be dropped.
+    #[cfg(test)]
+    pub(crate) fn settle(&self, family: Family) {
+        self.flush().unwrap();
+        let family = self.family(family);
+        self.db
+            .compact_range_cf(&family, None::<&[u8]>, None::<&[u8]>);
     }
 
     /// About how many rows a family has.

@@ -17,6 +17,16 @@ pub(super) fn check_or_create(dir: &Path) -> Result<(), Error> {
         return Ok(());
     }
     RealDisk.create_dir_all(dir).map_err(io(dir, "create"))?;
+    // The directory's own name: without it a power cut takes everything inside along.
+    if let Some(parent) = dir.parent() {
+        let parent = match parent.as_os_str() {
+            empty if empty.is_empty() => Path::new("."),
+            _ => parent,
+        };
+        RealDisk
+            .sync_dir(parent)
+            .map_err(io(parent, "make a new directory durable"))?;
+    }
     create(dir)
 }
 

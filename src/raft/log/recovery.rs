@@ -12,6 +12,9 @@
 //!   were damaged, and the log does not open.
 //! * **Nothing is written after a torn tail.** The log goes on in a new segment. A later recovery
 //!   therefore never meets half of an old group behind new records.
+//! * **A log begins with segment 1.** A segment leaves only when the state record of a later one is
+//!   durable, so if no segment has a state record, there never was anything but the first: a log
+//!   whose oldest file has a higher number has lost its vote and its entries, and is not empty.
 //!
 //! What no log can tell: damage to the very last group that was synced looks like a torn write.
 
@@ -34,6 +37,8 @@ pub(super) struct Recovered {
     pub(super) vote: Option<Vote>,
     /// Segments with records, oldest first, with the greatest index among their entries.
     pub(super) segments: Vec<(Segment, Option<u64>)>,
+    /// The records of the last of them, as they were read, from [`RECORDS_AT`] on.
+    pub(super) last_records: Vec<u8>,
     /// What the next segment's state record has to say.
     pub(super) start: SegmentStart,
     pub(super) next_sequence: Sequence,
@@ -57,6 +62,14 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, LogError
         .iter()
         .rposition(|file| file.start.is_some())
         .map_or(0, |last| last + 1);
+    if let Some(first) = files.first()
+        && used == 0
+        && first.segment.header.sequence > 1
+    {
+        let reason = "no state here, and the segments before are gone: the vote and the entries of \
+                      this log are lost";
+        return Err(first.damaged(RECORDS_AT, reason));
+    }
     for file in &files[used..] {
         let bytes = read_all(file)?;
         refuse_later_group(file, &bytes, RECORDS_AT, 0)?;
@@ -65,7 +78,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, LogError
 
     let mut replay = Replay::default();
     let mut segments = Vec::with_capacity(used);
-    let mut end = (0, 0);
+    let (mut end, mut last_records) = ((0, 0), Vec::new());
     for (at, file) in files[..used].iter().enumerate() {
         let bytes = read_all(file)?;
         let next = files[..used].get(at + 1);
@@ -89,6 +102,9 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, LogError
             }
         }
         end = (reader.offset(), reader.link);
+        if next.is_none() {
+            last_records.extend_from_slice(reader.read_so_far());
+        }
         segments.push((file.segment.clone(), greatest));
     }
     replay.refuse_missing_front(&files)?;
@@ -112,6 +128,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, LogError
         index: replay.index,
         vote: replay.vote,
         segments,
+        last_records,
         next_sequence,
         next_incarnation: incarnation.saturating_add(1),
         unused,
@@ -273,6 +290,12 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn offset(&self) -> u64 {
         self.at as u64
+    }
+
+    /// The bytes of the records so far.
+    fn read_so_far(&self) -> &[u8] {
+        let from = usize::try_from(RECORDS_AT).unwrap_or(usize::MAX);
+        self.bytes.get(from..self.at).unwrap_or_default()
     }
 
     /// The next record with its offset and header; `None` at the first that is not valid.

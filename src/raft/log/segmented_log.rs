@@ -6,6 +6,7 @@ use super::index::Index;
 use super::nursery::Nursery;
 use super::reading::Run;
 use super::recovery;
+use super::segment::RECORDS_AT;
 use super::shared::{Inner, Live, Shared, copy, lock};
 use super::writer::{Op, Writer};
 use crate::env::threads::Joiner;
@@ -55,11 +56,16 @@ impl SegmentedLog {
             .into_iter()
             .map(|(segment, greatest)| Live { segment, greatest })
             .collect();
-        // What was read may be in the kernel's memory only, after a crash of the process alone.
+        // What was read may be in the kernel's memory only, after a crash of the process alone. A
+        // sync is not enough: if one failed before the crash, the kernel may hold the pages for
+        // clean, write nothing and say that all is well. Written again they are dirty again.
         let last = segments.back().map(|last| last.segment.clone());
         if let Some(last) = &last {
             let path = nursery.path(last.header.sequence);
-            last.file.sync().map_err(LogError::io("sync", path))?;
+            last.file
+                .write_all_at(&recovered.last_records, RECORDS_AT)
+                .and_then(|()| last.file.sync())
+                .map_err(LogError::io("write again", path))?;
         }
         let end = recovered.start.previous_end;
         let writer = Writer::start(nursery.clone(), recovered.start)?;
@@ -262,9 +268,10 @@ impl SegmentedLog {
         Ok(from_disk)
     }
 
-    /// The position of an entry, or of the last one purged.
-    pub fn position_of(&self, index: u64) -> Option<Position> {
-        self.shared.lock().index.position_of(index)
+    /// Whether the log holds nothing: neither vote nor entry, and none was ever purged. Of a member
+    /// that took part in anything it must not be true: its log was lost.
+    pub fn is_pristine(&self) -> bool {
+        self.state() == LogState::default()
     }
 
     pub fn stats(&self) -> LogStats {

@@ -108,10 +108,11 @@ impl Shared {
         match result {
             Ok(written) => {
                 self.publish(written);
-                self.retire();
+                // First: the nursery may hold its lock for as long as a sync takes.
                 for done in writer.dones() {
                     done(Ok(()));
                 }
+                self.retire();
             }
             Err(error) => {
                 // Marked as failed before anybody hears of it; the group's callbacks come first.

@@ -44,16 +44,6 @@ impl BatchBuilder {
         self.commands += 1;
     }
 
-    /// Appends the commands of another encoded batch, which is checked first; answers how many they
-    /// are.
-    pub fn splice(&mut self, batch: &[u8]) -> Result<usize, CodecError> {
-        let commands = batch_len(batch)?;
-        self.start();
-        self.encoded.extend_from_slice(&batch[1..]);
-        self.commands += commands;
-        Ok(commands)
-    }
-
     /// The batch. The builder is empty again.
     pub fn finish(&mut self) -> Bytes {
         self.start();
@@ -76,14 +66,6 @@ fn push_record(out: &mut BytesMut, command: &Command) {
     // refused by every decoder, not misread.
     let length = u32::try_from(out.len() - start - LENGTH_BYTES).unwrap_or(u32::MAX);
     out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
-}
-
-/// Appends a whole batch to `out`.
-pub fn encode_batch_into(commands: &[Command], out: &mut BytesMut) {
-    out.put_u8(COMMAND_FORMAT_VERSION);
-    for command in commands {
-        push_record(out, command);
-    }
 }
 
 pub(super) fn check_version(bytes: &[u8]) -> Result<&[u8], CodecError> {
@@ -141,17 +123,4 @@ pub fn is_puts_only(batch: &[u8]) -> bool {
         Ok(())
     });
     looked.is_ok() && puts
-}
-
-/// How many commands a batch holds: of a batch that [`decode_batch`] would take, and an error for
-/// any other, so that what a peer forwards is known to be sound before it is in the log.
-pub fn batch_len(bytes: &[u8]) -> Result<usize, CodecError> {
-    let mut commands = 0;
-    each_record(bytes, |body| {
-        let mut reader = Reader::checking(body);
-        read_command(&mut reader)?;
-        commands += 1;
-        reader.end()
-    })?;
-    Ok(commands)
 }

@@ -1,7 +1,7 @@
 //! One command to bytes and back.
 
 use super::words::{Reader, put_flag, put_key_range, put_list, put_query};
-use super::{CodecError, NESTING_MAX};
+use super::{CodecError, LEVELS_MAX};
 use crate::state_machine::command::{
     Command, Compare, CompareTarget, DeleteRange, MemberAttributes, Operation, Put, Relation, Txn,
 };
@@ -41,7 +41,7 @@ pub(super) fn read_command(reader: &mut Reader<'_>) -> Result<Command, CodecErro
     Ok(match reader.input.u8()? {
         PUT => Command::Put(read_put(reader)?),
         DELETE_RANGE => Command::DeleteRange(read_delete(reader)?),
-        TXN => Command::Txn(read_txn(reader, NESTING_MAX)?),
+        TXN => Command::Txn(read_txn(reader, LEVELS_MAX)?),
         COMPACT => Command::Compact {
             revision: reader.input.i64()?,
         },

@@ -2,8 +2,7 @@
 //!
 //! Written by hand, because it outlives releases and is on the path of every put. A batch is one
 //! version byte and then one record per command, each with its length in front, so that batches
-//! grow by appending and a forwarded batch is taken over without a look inside
-//! ([`BatchBuilder::splice`]):
+//! grow by appending:
 //!
 //! ```text
 //! 01 | 0b 00 00 00 | 01 01 61 01 31 00 00 ...      version 1, a put of a = 1
@@ -23,13 +22,17 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{
-    BatchBuilder, COMMAND_FORMAT_VERSION, batch_len, decode_batch, encode_batch_into, is_puts_only,
-};
+pub use batch::{BatchBuilder, COMMAND_FORMAT_VERSION, decode_batch, is_puts_only};
 pub use reply::{decode_replies, encode_replies};
 
-/// Transactions nest at most this deep; the door allows etcd's 128 operations along a path.
-pub const NESTING_MAX: usize = 130;
+/// Transactions inside each other inside a transaction. The door lets no more in, by this same
+/// constant: what is in the log and cannot be decoded stops every member for good. Beyond any budget
+/// of operations that anybody uses (128 is the default, each level takes one at least), and well
+/// inside the smallest stack we run on.
+pub const NESTING_MAX: usize = 200;
+
+/// The same with the outermost.
+const LEVELS_MAX: usize = NESTING_MAX + 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {

@@ -4,7 +4,7 @@ use super::batch::{COMMAND_FORMAT_VERSION, check_version};
 use super::words::{
     Reader, put_flag, put_key_value, put_list, put_optional_pair, put_range_result,
 };
-use super::{CodecError, NESTING_MAX};
+use super::{CodecError, LEVELS_MAX};
 use crate::state_machine::outcome::{
     OperationOutcome, OperationResult, Outcome, Refusal, Reply, TxnOutcome,
 };
@@ -99,7 +99,7 @@ fn read_outcome(reader: &mut Reader<'_>, tag: u8) -> Result<Outcome, CodecError>
             deleted: reader.input.i64()?,
             prev_kvs: reader.list(Reader::key_value)?,
         },
-        TXN => Outcome::Txn(read_txn(reader, NESTING_MAX)?),
+        TXN => Outcome::Txn(read_txn(reader, LEVELS_MAX)?),
         COMPACTED => Outcome::Compacted,
         PUBLISHED => Outcome::Published,
         _ => return Err(CodecError::Malformed),

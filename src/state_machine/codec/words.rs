@@ -5,32 +5,23 @@ use crate::storage::varint::{Input, put_bytes, put_i64, put_u64};
 use crate::types::{KeyRange, KeyValue, RangeEnd, RangeQuery, RangeResult, SortOrder, SortTarget};
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Reads a message. Byte strings become slices of `whole`; without it they are only checked.
+/// Reads a message. Byte strings become slices of `whole`.
 pub(super) struct Reader<'a> {
-    whole: Option<&'a Bytes>,
+    whole: &'a Bytes,
     pub(super) input: Input<'a>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(whole: &'a Bytes, part: &'a [u8]) -> Self {
         Self {
-            whole: Some(whole),
-            input: Input::new(part),
-        }
-    }
-
-    pub(super) fn checking(part: &'a [u8]) -> Self {
-        Self {
-            whole: None,
+            whole,
             input: Input::new(part),
         }
     }
 
     pub(super) fn bytes(&mut self) -> Result<Bytes, CodecError> {
         let bytes = self.input.bytes()?;
-        Ok(self
-            .whole
-            .map_or_else(Bytes::new, |whole| whole.slice_ref(bytes)))
+        Ok(self.whole.slice_ref(bytes))
     }
 
     pub(super) fn string(&mut self) -> Result<String, CodecError> {

@@ -1,9 +1,10 @@
 //! A torn tail is cut; damage below it is refused; a format of the future is left alone.
 
 use super::power_cut_disk::PowerCutDisk;
-use super::{DIR, append, entries, entry, open, read_all, segment_names};
-use crate::raft::log::LogError;
+use super::{DIR, append, at, entries, entry, open, read_all, save_vote, segment_names};
+use crate::env::Disk;
 use crate::raft::log::segment::RECORDS_AT;
+use crate::raft::log::{LogError, Vote};
 use std::path::{Path, PathBuf};
 
 /// A log of three entries in three groups of one segment; its disk and that segment.
@@ -91,10 +92,55 @@ fn a_missing_segment_is_refused() {
     for gone in [0, 1, 2] {
         let disk = disk.copy();
         let path = Path::new(DIR).join(&names[gone]);
-        crate::env::Disk::remove_file(&disk, &path).unwrap();
+        disk.remove_file(&path).unwrap();
         match open(&disk).map(|_| ()) {
             Err(LogError::Damaged { file, .. }) => assert_eq!(file, path),
             other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A log whose vote and end stand in the state record of its active segment and nowhere else.
+fn one_state_record() -> (PowerCutDisk, Vec<PathBuf>) {
+    let disk = PowerCutDisk::default();
+    let log = open(&disk).unwrap();
+    append(&log, entries(1, 0..3)).unwrap();
+    let vote = Vote {
+        term: 3,
+        node: 2,
+        committed: false,
+    };
+    save_vote(&log, vote).unwrap();
+    log.purge(at(1, 2)).unwrap();
+    drop(log);
+    assert_eq!(open(&disk).unwrap().state().vote, Some(vote));
+    let names = segment_names(&disk);
+    assert_eq!(names.len(), 2, "the active one and the one that is ready");
+    let paths = names.iter().map(|name| Path::new(DIR).join(name));
+    (disk, paths.collect())
+}
+
+#[test]
+fn a_log_that_lost_its_active_segment_is_not_an_empty_one() {
+    let (disk, paths) = one_state_record();
+    disk.remove_file(&paths[0]).unwrap();
+    match open(&disk).map(|log| log.state()) {
+        Err(LogError::Damaged { file, .. }) => assert_eq!(file, paths[1]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_log_whose_only_state_record_rots_is_not_an_empty_one() {
+    let (whole, paths) = one_state_record();
+    for at in [0, 21, 39, 40, 103] {
+        let disk = whole.copy();
+        disk.flip(&paths[0], RECORDS_AT + at);
+        match open(&disk).map(|log| log.state()) {
+            Err(LogError::Damaged { file, offset, .. }) => {
+                assert_eq!((&file, offset), (&paths[0], RECORDS_AT), "flipped {at}");
+            }
+            other => panic!("flipped {at}: {other:?}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod failures;
 mod format;
 mod power_cut_disk;
 mod stories;

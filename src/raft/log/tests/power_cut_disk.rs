@@ -4,6 +4,9 @@
 //! be cut at any change: that call and all later ones fail. What the disk holds afterwards is drawn
 //! from what it may hold: of every write that was not synced, any subset of its 512-byte sectors;
 //! of the changes of names, any subset or any prefix.
+//!
+//! A sync that fails does what Linux does: what was dirty can still be read and will never reach the
+//! disk unless it is written again, and the next sync says that all is well.
 
 use crate::env::{Disk, DiskFile};
 use rand::Rng;
@@ -31,6 +34,8 @@ struct State {
     /// This sync, counted from now, fails; those after it succeed.
     failing_sync: Option<u64>,
     syncs: u64,
+    /// Bytes that all files together may have; `None`: there is always room.
+    room: Option<usize>,
 }
 
 #[derive(Clone, Default)]
@@ -102,6 +107,16 @@ impl PowerCutDisk {
         state.failing_sync = Some(state.syncs + syncs);
     }
 
+    /// Bytes that there are, of all files.
+    pub(super) fn used(&self) -> usize {
+        self.lock().used()
+    }
+
+    /// From now on a write that would make all files together larger than this fails.
+    pub(super) fn set_room(&self, bytes: Option<usize>) {
+        self.lock().room = bytes;
+    }
+
     /// What is there when the power is back.
     pub(super) fn after_cut(&self, rng: &mut StdRng) -> Self {
         let state = self.lock();
@@ -171,6 +186,11 @@ impl State {
         change.apply(&mut self.names);
         self.pending_names.push(change);
         if is_cut { Err(no_power()) } else { Ok(()) }
+    }
+
+    fn used(&self) -> usize {
+        let files = self.names.values();
+        files.map(|file| self.files[*file].now.len()).sum()
     }
 
     fn file(&self, path: &Path) -> io::Result<usize> {
@@ -323,6 +343,12 @@ struct Handle {
 impl Handle {
     fn change(&self, change: Change) -> io::Result<()> {
         let mut state = self.disk.lock();
+        if let (Some(room), Change::Write(offset, bytes)) = (state.room, &change) {
+            let grown = (offset + bytes.len()).saturating_sub(state.files[self.file].now.len());
+            if grown > 0 && state.used() + grown > room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
         let is_cut = state.change()?;
         state.files[self.file].change(change);
         if is_cut { Err(no_power()) } else { Ok(()) }
@@ -353,12 +379,15 @@ impl DiskFile for Handle {
             return Err(no_power());
         }
         state.syncs += 1;
-        if state.failing_sync == Some(state.syncs) {
+        let fails = state.failing_sync == Some(state.syncs);
+        let file = &mut state.files[self.file];
+        let pending = std::mem::take(&mut file.pending);
+        if fails {
             return Err(io::Error::other("the sync failed"));
         }
-        let file = &mut state.files[self.file];
-        file.pending.clear();
-        file.durable.clone_from(&file.now);
+        for change in &pending {
+            apply(&mut file.durable, change);
+        }
         Ok(())
     }
 
