@@ -24,6 +24,7 @@ mod address_book;
 mod applier;
 mod consensus;
 mod factory;
+mod formats;
 mod identity;
 mod inspect;
 mod links;
@@ -31,7 +32,10 @@ pub mod log;
 mod log_store;
 mod network;
 mod peer_service;
+mod sends;
 mod snapshot;
+mod snapshot_dir;
+mod snapshot_receive;
 mod snapshot_stream;
 mod state_dir;
 mod status;
@@ -39,6 +43,8 @@ mod supersede;
 mod type_config;
 mod wire;
 
+#[cfg(test)]
+mod snapshot_tests;
 #[cfg(test)]
 mod suite_tests;
 
@@ -48,11 +54,13 @@ pub use consensus::{
     ChangeVoters, Consensus, LeaderHint, LeaderWatch, Parts, ProposeFailure, Proposed, ReadFailure,
     Timers,
 };
+pub use formats::check_formats;
 pub use identity::{Pins, SelfIdentity};
 pub use links::{Client, LinkTimes, Links, PeerLinks, was_never_sent};
 pub use peer_service::PeerService;
+pub use sends::Sends;
 pub use snapshot::Snapshots;
-pub use snapshot_stream::Receiver;
+pub use snapshot_receive::Receiver;
 pub use state_dir::StateDir;
 pub use status::{Role, Status};
 pub use type_config::{MemberNode, Membership};
