@@ -4,9 +4,12 @@
 
 use super::network::BoxFuture;
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Jobs that may wait for one worker; whoever comes with one more waits with it.
+const WORKER_QUEUE_MAX: usize = 1024;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -45,16 +48,25 @@ impl Joiner {
 #[derive(Clone)]
 pub struct Worker {
     jobs: Option<mpsc::Sender<Job>>,
+    room: Arc<Semaphore>,
 }
 
 impl Worker {
     /// A worker that runs each job at once on the caller's thread: for the simulator.
     pub fn inline() -> Self {
-        Self { jobs: None }
+        Self::new(None)
+    }
+
+    fn new(jobs: Option<mpsc::Sender<Job>>) -> Self {
+        Self {
+            jobs,
+            room: Arc::new(Semaphore::new(WORKER_QUEUE_MAX)),
+        }
     }
 
     /// Runs `job` and waits for its value. `Err` only if the worker's thread is gone, which means
-    /// that an earlier job panicked.
+    /// that an earlier job panicked. If the caller stops waiting before the job's turn comes, it is
+    /// left out.
     pub async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -62,14 +74,30 @@ impl Worker {
         let Some(jobs) = &self.jobs else {
             return Ok(job());
         };
-        let (sender, receiver) = oneshot::channel();
         let gone = || io::Error::other("a worker thread is gone");
+        let room = self.room.clone().acquire_owned().await;
+        let room = room.map_err(|_| gone())?;
+        let (sender, receiver) = oneshot::channel();
         jobs.send(Box::new(move || {
-            // The caller may have stopped waiting; the job still ran, which is all that was asked.
+            let _room = room;
+            if sender.is_closed() {
+                return;
+            }
+            // The caller may have stopped waiting meanwhile.
             sender.send(job()).ok();
         }))
         .map_err(|_| gone())?;
         receiver.await.map_err(|_| gone())
+    }
+
+    /// Queues a job that nobody waits for: for a `drop`, and for what may come later. It is not
+    /// counted, so its caller bounds how many there are.
+    pub fn post(&self, job: impl FnOnce() + Send + 'static) {
+        match &self.jobs {
+            None => job(),
+            // The thread is gone: the process is ending, and the next start does such work again.
+            Some(jobs) => jobs.send(Box::new(job)).unwrap_or_default(),
+        }
     }
 }
 
@@ -91,7 +119,7 @@ impl Threads for RealThreads {
                     job();
                 }
             })?;
-        Ok(Worker { jobs: Some(jobs) })
+        Ok(Worker::new(Some(jobs)))
     }
 
     fn spawn(&self, name: &str, body: Job) -> io::Result<Joiner> {
@@ -111,5 +139,48 @@ impl Threads for RealThreads {
         let body = move || runtime.block_on(future);
         thread::Builder::new().name(name.to_owned()).spawn(body)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[tokio::test]
+    async fn a_job_whose_caller_is_gone_is_left_out() {
+        let worker = RealThreads.worker("test").unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        worker.post(move || {
+            held.recv().ok();
+        });
+        let ran = Arc::new(AtomicBool::new(false));
+        let flag = ran.clone();
+        let mut given_up = Box::pin(worker.run(move || flag.store(true, Ordering::SeqCst)));
+        assert!(futures_util::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        release.send(()).unwrap();
+        worker.run(|| ()).await.unwrap();
+        assert!(!ran.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_makes_its_callers_wait() {
+        let worker = RealThreads.worker("test").unwrap();
+        let (release, held) = mpsc::channel::<()>();
+        worker.post(move || {
+            held.recv().ok();
+        });
+        let mut waiting: Vec<_> = (0..=WORKER_QUEUE_MAX)
+            .map(|number| Box::pin(worker.run(move || number)))
+            .collect();
+        for call in &mut waiting {
+            assert!(futures_util::poll!(call).is_pending());
+        }
+        assert_eq!(worker.room.available_permits(), 0);
+        release.send(()).unwrap();
+        for (number, call) in waiting.into_iter().enumerate() {
+            assert_eq!(call.await.unwrap(), number);
+        }
     }
 }

@@ -172,6 +172,11 @@ impl Store {
         Ok(self.engine.checkpoint(dir)?)
     }
 
+    /// Refuses a directory of a newer format, and writes nothing.
+    pub fn check_format(dir: &Path) -> Result<(), Error> {
+        Ok(Engine::check_format(dir)?)
+    }
+
     /// Reads, from inside a checkpoint, how far it goes.
     pub fn read_label(dir: &Path) -> Result<Label, Error> {
         let engine = Engine::open_read_only(dir, &EngineOptions::small())?;

@@ -19,7 +19,7 @@ use futures_util::stream;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Server;
 
 /// HTTP/2 windows of the peer port: the appends in flight of one round trip.
@@ -27,6 +27,9 @@ const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// After a failed accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What closing a member may take. What is not flushed by then the log replays.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the doors' side gets once consensus runs.
 pub struct Running {
@@ -48,9 +51,6 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let founding = Founding::new(&config.initial_cluster, &config.initial_cluster_token);
-    let node = founding
-        .id_of(&config.name)
-        .with_context(|| format!("{:?} is not in --initial-cluster", config.name))?;
     let disk = env.disk.clone();
     let is_new = config.initial_cluster_state == ClusterState::New;
     anyhow::ensure!(
@@ -59,26 +59,38 @@ pub async fn run(
          cluster yet",
         config.data_dir.display()
     );
+    let owner = DataDir::owner(&config.data_dir, disk.as_ref())?;
+    let (cluster, node, founders) = match owner {
+        // As etcd does: the flags count where there is no member yet.
+        Some((cluster, node)) if Founding::is_by_default(&config) => (cluster, node, [].into()),
+        _ => {
+            let node = founding
+                .id_of(&config.name)
+                .with_context(|| format!("{:?} is not in --initial-cluster", config.name))?;
+            let founders = founding.members.keys().copied().collect();
+            (founding.cluster, node, founders)
+        }
+    };
     let mut data_dir = DataDir::open(
         &config.data_dir,
         disk.clone(),
         env.randomness.as_ref(),
-        founding.cluster,
+        cluster,
         node,
     )?;
     let incarnation = data_dir.identity.incarnation;
     let me = SelfIdentity {
-        cluster: founding.cluster,
+        cluster,
         node,
         incarnation,
     };
     let member_dir = data_dir.member_dir.clone();
-    let files = env.threads.worker("files")?;
     let pins = Pins::open(
         me,
+        founders,
         disk.clone(),
         member_dir.join("peers.json"),
-        files.clone(),
+        env.threads.worker("files")?,
     )?;
     let timers = Timers {
         heartbeat: config.heartbeat_interval,
@@ -88,6 +100,22 @@ pub async fn run(
     let addresses = AddressBook::new(config.peer_dial.clone());
     let links = Links::new(me, env.network.clone(), addresses, times);
 
+    let log_dir = member_dir.join("log");
+    let log = SegmentedLog::open(&log_dir, &disk, env.threads.as_ref(), LogOptions::default())
+        .context("open the Raft log")?;
+    let state_options = StateOptions {
+        hash_seed: env.randomness.next_u64(),
+        ..StateOptions::default()
+    };
+    let state_dir = StateDir::new(member_dir.clone(), disk.clone(), state_options);
+    let machine = state_dir.open().context("open the state")?;
+    let is_pristine = log.is_pristine();
+    anyhow::ensure!(
+        !is_pristine || (!data_dir.identity.bootstrapped && machine.applied().is_none()),
+        "the Raft log in {} is gone: this member has taken part in elections and must not vote \
+         again without it; bring the log back, or replace the member",
+        log_dir.display()
+    );
     let snapshots = Snapshots::open(
         member_dir.join("snapshot"),
         disk.clone(),
@@ -100,16 +128,15 @@ pub async fn run(
         config.name.clone(),
         pins.clone(),
         Receiver::new(snapshots.clone()),
-        data_dir.identity.bootstrapped,
-        files,
+        !is_pristine,
+        env.threads.worker("inspect")?,
         fatal,
     );
     let mut tasks = JoinSet::new();
     for listener in listeners {
         tasks.spawn(serve_peers(listener, service.clone(), times));
     }
-    let first_start = !data_dir.identity.bootstrapped;
-    if first_start {
+    if is_pristine {
         tracing::info!(member = %HexId(node), cluster = %HexId(me.cluster), "first start");
         let asked = ask_founders(&founding.members, &links, &pins, timers.election);
         let mut stopping = stop.clone();
@@ -117,21 +144,11 @@ pub async fn run(
             asked = asked => asked?,
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         }
-        data_dir
-            .mark_bootstrapped()
-            .context("mark the data directory as bootstrapped")?;
     }
 
-    let log_dir = member_dir.join("log");
-    let log = SegmentedLog::open(&log_dir, &disk, env.threads.as_ref(), LogOptions::default())
-        .context("open the Raft log")?;
-    let state_options = StateOptions {
-        hash_seed: env.randomness.next_u64(),
-        ..StateOptions::default()
-    };
-    let state_dir = StateDir::new(member_dir, disk, state_options);
-    let machine = state_dir.open().context("open the state")?;
+    let sends = snapshots.sends().clone();
     let applier = Applier::new(machine, state_dir, snapshots, env.threads.worker("apply")?);
+    applier.reconcile(&log.state());
     let parts = Parts {
         log: log.clone(),
         applier,
@@ -140,14 +157,22 @@ pub async fn run(
         timers,
     };
     let consensus = Consensus::start(parts).await.context("start consensus")?;
-    if first_start {
+    if !data_dir.identity.bootstrapped {
+        // In this order: a directory that is marked and whose log holds nothing has lost it. After
+        // a crash in between the log says that the founders have been asked. Nobody can ask this
+        // member for its vote before it is marked.
         consensus
             .found(founding.members)
             .await
             .context("found the cluster")?;
+        data_dir
+            .mark_bootstrapped()
+            .context("mark the data directory as bootstrapped")?;
     }
+    let members = consensus.clone();
+    pins.set_membership(move |node| members.status().membership.get_node(&node).is_some());
     service.set_consensus(consensus.clone());
-    tasks.spawn(Housekeeping::new(consensus.clone(), config.snapshot_count).run());
+    tasks.spawn(Housekeeping::new(consensus.clone(), sends, config.snapshot_count).run());
     tasks.spawn(sweeper::run(
         consensus.store().clone(),
         env.threads.worker("sweeper")?,
@@ -175,42 +200,55 @@ pub async fn run(
     if outcome.is_ok() {
         hand_over(&consensus).await;
     }
-    tasks.shutdown().await;
-    consensus.shutdown().await;
-    let flushed = consensus.store().load_full().flush();
-    let closed = log.close();
+    let closer = env.threads.worker("close")?;
+    let close = async {
+        tasks.shutdown().await;
+        consensus.shutdown().await;
+        let store = consensus.store().load_full();
+        closer
+            .run(move || {
+                let flushed = store.flush().context("flush the state");
+                flushed.and(log.close().context("close the Raft log"))
+            })
+            .await?
+    };
+    let closed = timeout(CLOSE_TIMEOUT, close).await;
     drop(data_dir);
-    match outcome {
-        Ok(()) => flushed
-            .context("flush the state")
-            .and(closed.context("close the Raft log")),
-        Err(reason) => anyhow::bail!("consensus had to stop: {reason}"),
+    match (outcome, closed) {
+        (Err(reason), _) => anyhow::bail!("consensus had to stop: {reason}"),
+        (Ok(()), Ok(closed)) => closed,
+        (Ok(()), Err(_)) => anyhow::bail!("not closed within {CLOSE_TIMEOUT:?}: the disk hangs"),
     }
 }
 
 /// A leader that is told to stop asks the most advanced voter to take over, and waits two election
-/// timeouts for it at most: openraft's transfer may fail without a word.
+/// timeouts for it at most. openraft's transfer may fail without a word, so it asks again and again.
 async fn hand_over(consensus: &Consensus) {
-    let status = consensus.status();
-    if status.role != Role::Leader {
-        return;
-    }
-    let Some(to) = successor(&status) else { return };
-    tracing::info!(to = %HexId(to), "handing over leadership");
-    if let Err(error) = consensus.transfer_leadership(to).await {
-        tracing::warn!(%error, "leadership not handed over");
-        return;
-    }
     let patience = consensus.timers().election * 2;
     let until = Instant::now() + patience;
     let mut leaders = consensus.leader_watch();
+    let mut asked = false;
     while Instant::now() < until {
-        if matches!(leaders.hint(), LeaderHint::Other(leader, _) if leader == to) {
+        let status = consensus.status();
+        if status.role != Role::Leader || matches!(leaders.hint(), LeaderHint::Other(..)) {
+            if asked && matches!(leaders.hint(), LeaderHint::Nobody) {
+                // Somebody stands for election: wait for its outcome.
+                leaders.changed(patience / 10).await;
+                continue;
+            }
+            return;
+        }
+        let Some(to) = successor(&status) else { return };
+        if !std::mem::replace(&mut asked, true) {
+            tracing::info!(to = %HexId(to), "handing over leadership");
+        }
+        if let Err(error) = consensus.transfer_leadership(to).await {
+            tracing::warn!(%error, "leadership not handed over");
             return;
         }
         leaders.changed(patience / 10).await;
     }
-    tracing::warn!(to = %HexId(to), "leadership was not taken over in time");
+    tracing::warn!("leadership was not taken over in time");
 }
 
 async fn serve_peers(listener: Box<dyn Listener>, service: PeerService, times: LinkTimes) {

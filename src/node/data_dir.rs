@@ -11,6 +11,7 @@
 
 use crate::env::disk::{read_file, write_file_durably};
 use crate::env::{Disk, Randomness};
+use crate::raft::check_formats;
 use crate::types::{ClusterId, HexId, NodeId};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -58,25 +59,9 @@ impl DataDir {
     ) -> anyhow::Result<Self> {
         let member_dir = data_dir.join("member");
         let shown = data_dir.display();
-        let found = read_identity(disk.as_ref(), &member_dir)?;
-        match &found {
-            Some(identity) if identity.cluster != cluster => bail!(
-                "data directory {shown} belongs to cluster {}, not to {} which the flags describe",
-                HexId(identity.cluster),
-                HexId(cluster)
-            ),
-            Some(identity) if identity.node != node => bail!(
-                "data directory {shown} belongs to member {}, not to {} which the flags describe",
-                HexId(identity.node),
-                HexId(node)
-            ),
-            Some(_) => {}
-            None if holds_something(disk.as_ref(), &member_dir)? => bail!(
-                "data directory {shown} holds data that is not Quorate's (of etcd, perhaps); \
-                 name an empty one with --data-dir"
-            ),
-            None => {}
-        }
+        check_owner(disk.as_ref(), data_dir, cluster, node)?;
+        check_formats(&member_dir, &disk)
+            .with_context(|| format!("data directory {shown} cannot be read by this build"))?;
         let open = || format!("make data directory {shown}");
         disk.create_dir_all(&member_dir).with_context(open)?;
         let lock = disk.lock(&member_dir.join("LOCK")).map_err(|error| {
@@ -86,34 +71,46 @@ impl DataDir {
                 anyhow::Error::new(error).context(format!("lock data directory {shown}"))
             }
         })?;
-        let mut opened = match found {
-            Some(identity) => Self {
-                member_dir,
-                identity,
-                disk,
-                _lock: lock,
-            },
-            None => {
-                let identity = IdentityFile {
-                    format_version: DATA_FORMAT_VERSION,
-                    cluster,
-                    node,
-                    incarnation: randomness.next_u64().max(1),
-                    bootstrapped: false,
-                };
-                let mut fresh = Self {
-                    member_dir,
-                    identity,
-                    disk,
-                    _lock: lock,
-                };
-                fresh.store().with_context(open)?;
-                fresh.disk.sync_dir(data_dir).with_context(open)?;
-                fresh
-            }
+        // Again: before the lock it may have been somebody else's to write.
+        let found = check_owner(disk.as_ref(), data_dir, cluster, node)?;
+        let is_new = found.is_none();
+        let identity = found.unwrap_or_else(|| IdentityFile {
+            format_version: DATA_FORMAT_VERSION,
+            cluster,
+            node,
+            incarnation: randomness.next_u64().max(1),
+            bootstrapped: false,
+        });
+        let mut opened = Self {
+            member_dir,
+            identity,
+            disk,
+            _lock: lock,
         };
-        opened.identity.format_version = DATA_FORMAT_VERSION;
+        if is_new || opened.identity.format_version < DATA_FORMAT_VERSION {
+            opened.identity.format_version = DATA_FORMAT_VERSION;
+            opened.store().with_context(open)?;
+        }
+        if is_new {
+            opened.disk.sync_dir(data_dir).with_context(open)?;
+            let parent = match data_dir.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            opened.disk.sync_dir(parent).with_context(open)?;
+        }
         Ok(opened)
+    }
+
+    /// Whose directory this is, if somebody's who may take part in elections.
+    pub(super) fn owner(
+        data_dir: &Path,
+        disk: &dyn Disk,
+    ) -> anyhow::Result<Option<(ClusterId, NodeId)>> {
+        let identity = read_identity(disk, &data_dir.join("member"))?;
+        Ok(identity
+            .filter(|identity| identity.bootstrapped)
+            .map(|identity| (identity.cluster, identity.node)))
     }
 
     /// Whether a member has lived in this directory.
@@ -131,6 +128,37 @@ impl DataDir {
         let bytes = serde_json::to_vec_pretty(&self.identity).map_err(io::Error::other)?;
         write_file_durably(self.disk.as_ref(), &self.member_dir.join(IDENTITY), &bytes)
     }
+}
+
+/// The identity in a directory, unless it is not the one that was expected.
+fn check_owner(
+    disk: &dyn Disk,
+    data_dir: &Path,
+    cluster: ClusterId,
+    node: NodeId,
+) -> anyhow::Result<Option<IdentityFile>> {
+    let member_dir = data_dir.join("member");
+    let shown = data_dir.display();
+    let found = read_identity(disk, &member_dir)?;
+    match &found {
+        Some(identity) if identity.cluster != cluster => bail!(
+            "data directory {shown} belongs to cluster {}, not to {} which the flags describe",
+            HexId(identity.cluster),
+            HexId(cluster)
+        ),
+        Some(identity) if identity.node != node => bail!(
+            "data directory {shown} belongs to member {}, not to {} which the flags describe",
+            HexId(identity.node),
+            HexId(node)
+        ),
+        Some(_) => {}
+        None if holds_something(disk, &member_dir)? => bail!(
+            "data directory {shown} holds data that is not Quorate's (of etcd, perhaps); \
+             name an empty one with --data-dir"
+        ),
+        None => {}
+    }
+    Ok(found)
 }
 
 fn read_identity(disk: &dyn Disk, member_dir: &Path) -> anyhow::Result<Option<IdentityFile>> {

@@ -1,9 +1,13 @@
 //! Who the founding members are: ids as etcd derives them, so that the same flags give the same ids.
 
+use crate::config::Config;
 use crate::raft::MemberNode;
 use crate::types::{ClusterId, NodeId};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
+
+/// etcd's `--initial-cluster-token` where none is given.
+const DEFAULT_TOKEN: &str = "etcd-cluster";
 
 /// What `--initial-cluster` and the token determine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,12 @@ impl Founding {
             cluster: first_eight(&hash.finalize()),
             members,
         }
+    }
+
+    /// Whether the flags describe no cluster: they are what they are when nobody gives any.
+    pub(super) fn is_by_default(config: &Config) -> bool {
+        let alone = [(config.name.clone(), config.advertise_peer_urls.clone())];
+        config.initial_cluster == alone && config.initial_cluster_token == DEFAULT_TOKEN
     }
 
     /// The founding member of a name.

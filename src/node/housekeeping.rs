@@ -1,8 +1,9 @@
 //! What a member does on its own, ten times a second: snapshots, purge of the log, laggards, and
 //! giving up leadership when its disk hangs.
 
-use crate::raft::{Consensus, Role, Status};
+use crate::raft::{Consensus, Role, Sends, Status};
 use crate::types::NodeId;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -12,9 +13,16 @@ const SNAPSHOT_BYTES: u64 = 256 << 20;
 /// Entries kept behind a snapshot for members that were away for a moment, at most (etcd's
 /// `--snapshot-catchup-entries`).
 const CATCH_UP_ENTRIES_MAX: u64 = 5_000;
+/// And bytes of them.
+const CATCH_UP_BYTES_MAX: u64 = 64 << 20;
+/// Log files beyond which nobody is waited for: a member that is getting a snapshot gets another,
+/// and one that falls behind gets one.
+const LOG_BYTES_MAX: u64 = 1 << 30;
 /// A connected follower whose lag pins more entries than this many snapshot intervals gets a
 /// snapshot instead.
 const LAG_SNAPSHOTS_MAX: u64 = 4;
+/// A laggard whose lag shrank within this time is catching up.
+const LAG_WATCHED: Duration = Duration::from_secs(1);
 /// Memtables waiting to be flushed at which the store counts as slow.
 const IMMUTABLE_MEMTABLES_SLOW: u64 = 2;
 /// Pause between two kicks of the same laggard, and between two attempts to abdicate.
@@ -22,10 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Housekeeping {
     consensus: Consensus,
+    sends: Sends,
     snapshot_entries: u64,
     last_snapshot: Progress,
     purge_asked: u64,
     last_kick: Option<Instant>,
+    /// How far each laggard was behind, and when.
+    lags: BTreeMap<NodeId, (u64, Instant)>,
     last_abdication: Option<Instant>,
 }
 
@@ -36,7 +47,7 @@ struct Progress {
 }
 
 impl Housekeeping {
-    pub(super) fn new(consensus: Consensus, snapshot_entries: u64) -> Self {
+    pub(super) fn new(consensus: Consensus, sends: Sends, snapshot_entries: u64) -> Self {
         let status = consensus.status();
         let index = status.snapshot.map_or(0, |at| at.index);
         let last_snapshot = Progress {
@@ -45,10 +56,12 @@ impl Housekeeping {
         };
         Self {
             consensus,
+            sends,
             snapshot_entries: snapshot_entries.max(1),
             last_snapshot,
             purge_asked: 0,
             last_kick: None,
+            lags: BTreeMap::new(),
             last_abdication: None,
         }
     }
@@ -71,8 +84,9 @@ impl Housekeeping {
         let status = self.consensus.status();
         self.abdicate_if_stalled(&status).await?;
         self.snapshot_if_due(&status).await?;
-        self.purge(&status).await?;
-        self.kick_laggards(&status);
+        let target = self.purge_target(&status);
+        self.purge(target).await?;
+        self.kick_laggards(&status, target);
         self.watch_store();
         Ok(())
     }
@@ -103,15 +117,21 @@ impl Housekeeping {
         Ok(())
     }
 
-    /// Up to the snapshot, less what a short absence may need.
+    /// Up to the snapshot, less what a short absence may need, and less what somebody needs who is
+    /// getting a snapshot now.
     fn purge_target(&self, status: &Status) -> u64 {
-        let keep = CATCH_UP_ENTRIES_MAX.min(self.snapshot_entries / 2);
+        let log = self.consensus.log();
+        let entries_max = CATCH_UP_ENTRIES_MAX.min(self.snapshot_entries / 2);
+        let keep = log.tail_entries(entries_max, CATCH_UP_BYTES_MAX);
         let snapshot = status.snapshot.map_or(0, |at| at.index);
-        snapshot.min(status.last_log_index.unwrap_or(0).saturating_sub(keep))
+        let target = snapshot.min(status.last_log_index.unwrap_or(0).saturating_sub(keep));
+        match self.sends.needed_after() {
+            Some(needed) if log.stats().bytes_kept < LOG_BYTES_MAX => target.min(needed),
+            _ => target,
+        }
     }
 
-    async fn purge(&mut self, status: &Status) -> std::io::Result<()> {
-        let target = self.purge_target(status);
+    async fn purge(&mut self, target: u64) -> std::io::Result<()> {
         if target > self.purge_asked {
             self.purge_asked = target;
             self.consensus.purge(target).await?;
@@ -121,19 +141,26 @@ impl Housekeeping {
 
     /// openraft keeps every entry that is on its way to a connected follower, so one that cannot
     /// keep up pins the leader's log without limit. Ending its stream unpins it; what it lacks
-    /// then comes as a snapshot.
-    fn kick_laggards(&mut self, status: &Status) {
-        if status.role != Role::Leader
-            || self.last_kick.is_some_and(|last| last.elapsed() < PATIENCE)
-        {
+    /// then comes as a snapshot. One that is catching up is left alone while there is room: under
+    /// load a snapshot would put it back to where it was.
+    fn kick_laggards(&mut self, status: &Status, target: u64) {
+        if status.role != Role::Leader {
+            return;
+        }
+        let stuck = self.stuck(status, target);
+        if self.last_kick.is_some_and(|last| last.elapsed() < PATIENCE) {
             return;
         }
         let purged = status.purged.map_or(0, |at| at.index);
-        let pinned = self.purge_target(status).saturating_sub(purged);
-        if pinned <= LAG_SNAPSHOTS_MAX * self.snapshot_entries {
+        let pinned = target.saturating_sub(purged);
+        let is_full = self.consensus.log().stats().bytes_kept > LOG_BYTES_MAX;
+        if pinned <= LAG_SNAPSHOTS_MAX * self.snapshot_entries && !(is_full && pinned > 0) {
             return;
         }
-        for node in laggards(status, self.purge_target(status)) {
+        for node in laggards(status, target) {
+            if !is_full && !stuck.contains(&node) {
+                continue;
+            }
             tracing::warn!(
                 peer = format!("{node:x}"),
                 pinned,
@@ -143,6 +170,25 @@ impl Housekeeping {
             self.last_kick = Some(Instant::now());
             self.purge_asked = 0;
         }
+    }
+
+    /// The laggards that did not come closer since they were last looked at.
+    fn stuck(&mut self, status: &Status, target: u64) -> Vec<NodeId> {
+        let last = status.last_log_index.unwrap_or(0);
+        let behind = laggards(status, target);
+        self.lags.retain(|node, _| behind.contains(node));
+        let mut stuck = Vec::new();
+        for node in behind {
+            let matched = status.matched.get(&node).copied().flatten();
+            let lag = last.saturating_sub(matched.map_or(0, |at| at.index));
+            let (before, at) = self.lags.entry(node).or_insert((lag, Instant::now()));
+            if lag < *before {
+                (*before, *at) = (lag, Instant::now());
+            } else if at.elapsed() >= LAG_WATCHED {
+                stuck.push(node);
+            }
+        }
+        stuck
     }
 
     /// A leader whose disk hangs would keep its power, because heartbeats need no disk. It asks

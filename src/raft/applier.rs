@@ -5,7 +5,9 @@
 //! inline, and only while the store is known not to stall; on an otherwise idle cluster every step
 //! is such a one.
 
-use super::snapshot::{Snapshot, SnapshotDir, Snapshots, stored_membership};
+use super::log::LogState;
+use super::snapshot::{Snapshot, Snapshots, stored_membership};
+use super::snapshot_dir::SnapshotDir;
 use super::state_dir::StateDir;
 use super::type_config::{
     Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id_of, position_of,
@@ -64,6 +66,19 @@ impl Applier {
             applied,
             installs: Arc::default(),
             store_is_slow: Arc::default(),
+        }
+    }
+
+    /// Before openraft looks: forgets a snapshot after which the log does not go on.
+    pub fn reconcile(&self, log: &LogState) {
+        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        // An install that was cut off: openraft will purge the log up to what is applied.
+        let beyond_log = machine
+            .applied()
+            .filter(|applied| log.last.is_none_or(|last| last.index < applied.index));
+        let needed = log.purged.max(beyond_log);
+        if let Some(needed) = needed {
+            self.snapshots.forget_older_than(needed);
         }
     }
 
@@ -179,13 +194,15 @@ impl RaftStateMachine<TypeConfig> for Applier {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         Builder {
-            store: self.store.load_full(),
+            store: self.store.clone(),
             snapshots: self.snapshots.clone(),
         }
     }
 
-    /// Replaces the state: the received directory becomes the new state directory by rename, and
-    /// its first checkpoint the current snapshot. Any failure stops the process (invariant 5).
+    /// Replaces the state: the received directory becomes the new state directory by rename. Any
+    /// failure stops the process (invariant 5). Its first snapshot, and the removal of the old
+    /// directory, are left to the snapshots' worker: a checkpoint of the old store may be going on
+    /// there, and openraft's queue waits for this call.
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMeta,
@@ -194,6 +211,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
         let expected = meta.last_log_id.as_ref().map(position_of);
         let (machine, state_dir) = (self.machine.clone(), self.state_dir.clone());
         let (shared, snapshots) = (self.store.clone(), self.snapshots.clone());
+        let last = meta.last_log_id;
         let install = move || -> io::Result<()> {
             let fresh = state_dir.replace(&snapshot.data_dir(), |dir| {
                 let fresh = state_dir.open_machine(dir)?;
@@ -209,15 +227,25 @@ impl RaftStateMachine<TypeConfig> for Applier {
             let store = fresh.store();
             let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
             let old = std::mem::replace(&mut *machine, fresh);
-            shared.store(store.clone());
+            shared.store(store);
+            snapshots.installed(last);
             drop(machine);
             // The old engine closes when its last reader is done; its files may go before.
             drop(old);
-            state_dir.remove_old()?;
-            snapshots.build_blocking(&store)?;
+            // Its name is there no more: the rest of the received directory goes.
+            snapshot.retire();
             Ok(())
         };
         self.worker.run(install).await??;
+        let (store, snapshots) = (self.store.clone(), self.snapshots.clone());
+        let state_dir = self.state_dir.clone();
+        self.snapshots.worker().post(move || {
+            if let Err(error) = snapshots.build_blocking(&store.load_full()) {
+                // Whoever asks for a snapshot meanwhile tries again.
+                tracing::error!(%error, "no snapshot of the installed state");
+            }
+            state_dir.remove_old();
+        });
         let applied = expected.map_or(0, |last| last.index);
         self.installs.fetch_add(1, Ordering::Relaxed);
         self.applied.send_replace(applied);
@@ -226,13 +254,17 @@ impl RaftStateMachine<TypeConfig> for Applier {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        if self.snapshots.is_due() {
+            // openraft knows of the installed one and takes its absence for a broken store.
+            return Ok(Some(self.snapshots.build(self.store.clone()).await?));
+        }
         Ok(self.snapshots.current())
     }
 }
 
 /// Builds a snapshot beside apply. What it contains is read from the checkpoint itself.
 pub struct Builder {
-    store: Arc<Store>,
+    store: SharedStore,
     snapshots: Snapshots,
 }
 

@@ -25,6 +25,7 @@ mod address_book;
 mod applier;
 mod consensus;
 mod factory;
+mod formats;
 mod identity;
 mod inspect;
 mod links;
@@ -33,7 +34,10 @@ mod log_store;
 mod network;
 mod peer_service;
 mod quorum_round;
+mod sends;
 mod snapshot;
+mod snapshot_dir;
+mod snapshot_receive;
 mod snapshot_stream;
 mod state_dir;
 mod status;
@@ -43,6 +47,8 @@ mod valve;
 mod wire;
 
 #[cfg(test)]
+mod snapshot_tests;
+#[cfg(test)]
 mod suite_tests;
 
 pub use address_book::AddressBook;
@@ -51,11 +57,13 @@ pub use consensus::{
     ChangeVoters, Consensus, LeaderHint, LeaderWatch, Parts, ProposeFailure, Proposed, ReadFailure,
     Timers,
 };
+pub use formats::check_formats;
 pub use identity::{Pins, SelfIdentity};
 pub use links::{Client, LinkTimes, Links, PeerLinks, was_never_sent};
 pub use peer_service::PeerService;
+pub use sends::Sends;
 pub use snapshot::Snapshots;
-pub use snapshot_stream::Receiver;
+pub use snapshot_receive::Receiver;
 pub use state_dir::StateDir;
 pub use status::{Role, Status};
 pub use type_config::{MemberNode, Membership};

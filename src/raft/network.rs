@@ -12,7 +12,7 @@
 //! * `pre_vote` is the real RPC. openraft's default grants it without asking.
 
 use super::links::PeerLinks;
-use super::snapshot::SnapshotDir;
+use super::snapshot_dir::SnapshotDir;
 use super::snapshot_stream;
 use super::supersede::Supersede;
 use super::type_config::{TypeConfig, Vote};

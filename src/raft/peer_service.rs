@@ -7,8 +7,8 @@
 use super::consensus::{Consensus, ProposeFailure, ReadFailure};
 use super::identity::{Caller, Pins};
 use super::links::PEER_MESSAGE_BYTES_MAX;
-use super::snapshot_stream::Receiver;
-use super::type_config::TypeConfig;
+use super::snapshot_receive::{Receiver, Refused, plausible};
+use super::type_config::{TypeConfig, Vote, position_of, vote_of};
 use super::wire::{self, WireError};
 use crate::env::Worker;
 use crate::proto::peer;
@@ -122,6 +122,29 @@ impl PeerService {
             self.shared.fatal.try_send(error.to_string()).ok();
         }
         Status::invalid_argument(error.to_string())
+    }
+
+    fn refuse_snapshot(&self, reason: Refused) -> Status {
+        match reason {
+            Refused::Status(status) => status,
+            Refused::Newer(reason) => {
+                let status = Status::failed_precondition(reason.as_str());
+                self.shared.fatal.try_send(reason).ok();
+                status
+            }
+        }
+    }
+
+    /// The vote of a snapshot's sender, who must have been elected.
+    fn sender_of(&self, caller: Caller, vote: Option<peer::Vote>) -> Result<Vote, Status> {
+        let vote = wire::vote_from_proto(vote).map_err(|error| self.refuse(&error))?;
+        speaks_for_itself(caller, vote.leader_id.voted_for)?;
+        if !vote.committed {
+            return Err(Status::invalid_argument(
+                "a snapshot from somebody who was not elected",
+            ));
+        }
+        Ok(vote)
     }
 }
 
@@ -320,9 +343,22 @@ impl Peer for PeerService {
         &self,
         request: Request<peer::SnapshotOffer>,
     ) -> Result<Response<peer::SnapshotAnswer>, Status> {
-        self.caller(&request).await?;
-        self.consensus()?;
-        let held_bytes = self.shared.receiver.offered(request.into_inner()).await?;
+        let caller = self.caller(&request).await?;
+        let status = self.consensus()?.status();
+        let offer = request.into_inner();
+        let vote = self.sender_of(caller, offer.vote)?;
+        // A deposed leader must not disturb what the new one sends.
+        let own = vote_of(status.term, status.voted_for, status.vote_committed);
+        if vote.partial_cmp(&own).is_none_or(std::cmp::Ordering::is_lt) {
+            return Ok(Response::new(peer::SnapshotAnswer {
+                held_bytes: Vec::new(),
+                vote: Some(wire::vote_to_proto(&own)),
+            }));
+        }
+        let last = offer.last.map(wire::position_from_proto);
+        plausible(last, &vote, status.committed)?;
+        let held_bytes = self.shared.receiver.offered(offer).await;
+        let held_bytes = held_bytes.map_err(|reason| self.refuse_snapshot(reason))?;
         Ok(Response::new(peer::SnapshotAnswer {
             held_bytes,
             vote: None,
@@ -335,13 +371,11 @@ impl Peer for PeerService {
     ) -> Result<Response<peer::SnapshotReceipt>, Status> {
         let caller = self.caller(&request).await?;
         let consensus = self.consensus()?;
-        let (vote, snapshot) = self.shared.receiver.receive(request.into_inner()).await?;
-        speaks_for_itself(caller, vote.leader_id.voted_for)?;
-        if !vote.committed {
-            return Err(Status::invalid_argument(
-                "a snapshot from somebody who was not elected",
-            ));
-        }
+        let received = self.shared.receiver.receive(request.into_inner()).await;
+        let (vote, snapshot) = received.map_err(|reason| self.refuse_snapshot(reason))?;
+        let vote = self.sender_of(caller, Some(wire::vote_to_proto(&vote)))?;
+        let last = snapshot.meta.last_log_id.as_ref().map(position_of);
+        plausible(last, &vote, consensus.status().committed)?;
         consensus.heard_leader();
         let answer = consensus
             .raft()

@@ -4,146 +4,38 @@
 //! snapshot/<id>/manifest.json     format, label (last log position, membership), files
 //! snapshot/<id>/data/...          the checkpoint: hard links to the store's files
 //! snapshot/recv-<id>/...          one that is being received
+//! snapshot/inst-<id>-.../...      one that was received, is verified and waits to be installed
 //! snapshot/tmp-...                one that is being built
 //! ```
 //!
 //! A directory named by its id is complete, because the last step of making it is the rename. The
 //! label is read from inside the checkpoint, so it cannot disagree with the data.
+//!
+//! Checkpoints are made on one worker, and so is the removal of an old state directory: a checkpoint
+//! links the files of the store that it copies. An install happens beside them, on the apply thread;
+//! a build of the store that it replaced may end after it and must not count then ([`Kept`]).
 
-use super::type_config::{SnapshotMeta, StoredMembership, TypeConfig, log_id_of};
+use super::applier::SharedStore;
+use super::sends::Sends;
+use super::snapshot_dir::{DATA, Home, SnapshotDir, SnapshotFile};
+use super::type_config::{LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id_of};
 use super::wire::{decode_membership, encode_membership};
 use crate::env::disk::{read_file, write_file_durably};
-use crate::env::{Disk, DiskFile, Randomness, Worker};
+use crate::env::{Disk, Randomness, Worker};
 use crate::mvcc::Store;
 use crate::types::Position;
-use crc_fast::{CrcAlgorithm, Digest};
 use openraft::alias::SnapshotOf;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Raised when the files of a snapshot change their meaning.
 pub(super) const SNAPSHOT_FORMAT_VERSION: u32 = 1;
 
 const MANIFEST: &str = "manifest.json";
-const DATA: &str = "data";
-/// Bytes read at a time when a file is checksummed.
-const READ_BYTES: usize = 1 << 20;
 
 pub(super) type Snapshot = SnapshotOf<TypeConfig, SnapshotDir>;
-
-/// One file of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotFile {
-    pub name: String,
-    pub bytes: u64,
-}
-
-/// A complete snapshot directory. The last clone of a retired one removes it.
-#[derive(Clone)]
-pub struct SnapshotDir {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    id: String,
-    dir: PathBuf,
-    files: Vec<SnapshotFile>,
-    disk: Arc<dyn Disk>,
-    worker: Worker,
-    checksums: OnceLock<Vec<u32>>,
-    remove_on_drop: AtomicBool,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if self.remove_on_drop.load(Ordering::Relaxed)
-            && let Err(error) = self.disk.remove_dir_all(&self.dir)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(dir = %self.dir.display(), %error, "an old snapshot stays on disk");
-        }
-    }
-}
-
-impl SnapshotDir {
-    pub fn new(
-        id: String,
-        dir: PathBuf,
-        files: Vec<SnapshotFile>,
-        disk: Arc<dyn Disk>,
-        worker: Worker,
-    ) -> Self {
-        let inner = Inner {
-            id,
-            dir,
-            files,
-            disk,
-            worker,
-            checksums: OnceLock::new(),
-            remove_on_drop: AtomicBool::new(false),
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
-    }
-
-    pub fn id(&self) -> &str {
-        &self.inner.id
-    }
-
-    pub fn files(&self) -> &[SnapshotFile] {
-        &self.inner.files
-    }
-
-    pub fn data_dir(&self) -> PathBuf {
-        self.inner.dir.join(DATA)
-    }
-
-    /// Where its files are read: they may be on a slow disk.
-    pub fn worker(&self) -> &Worker {
-        &self.inner.worker
-    }
-
-    pub fn open_file(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.inner.disk.open(&self.data_dir().join(name))
-    }
-
-    /// The directory goes when the last user lets go.
-    pub fn retire(&self) {
-        self.inner.remove_on_drop.store(true, Ordering::Relaxed);
-    }
-
-    /// CRC-32C of each file, in order. Reads everything once; blocking.
-    pub fn checksums(&self) -> io::Result<&[u32]> {
-        if let Some(known) = self.inner.checksums.get() {
-            return Ok(known);
-        }
-        let mut sums = Vec::with_capacity(self.inner.files.len());
-        for file in &self.inner.files {
-            sums.push(checksum(self.open_file(&file.name)?.as_ref(), file.bytes)?);
-        }
-        Ok(self.inner.checksums.get_or_init(|| sums))
-    }
-}
-
-/// CRC-32C of the first `bytes` of a file.
-pub(super) fn checksum(file: &dyn DiskFile, bytes: u64) -> io::Result<u32> {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    let mut buffer = vec![0; READ_BYTES];
-    let mut offset = 0;
-    while offset < bytes {
-        let take = usize::try_from(bytes - offset)
-            .unwrap_or(READ_BYTES)
-            .min(READ_BYTES);
-        file.read_exact_at(&mut buffer[..take], offset)?;
-        digest.update(&buffer[..take]);
-        offset += take as u64;
-    }
-    u32::try_from(digest.finalize()).map_err(io::Error::other)
-}
 
 /// What a snapshot is a snapshot of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,10 +99,17 @@ pub struct Snapshots {
 
 struct Shared {
     dir: PathBuf,
-    disk: Arc<dyn Disk>,
+    home: Home,
     randomness: Arc<dyn Randomness>,
-    worker: Worker,
-    current: Mutex<Option<Snapshot>>,
+    kept: Mutex<Kept>,
+}
+
+/// Invariant: `current` is none, or not older than `floor`.
+#[derive(Default)]
+struct Kept {
+    current: Option<Snapshot>,
+    /// What the last install brought: a build that holds less copied the store before it.
+    floor: Option<LogId>,
 }
 
 impl Snapshots {
@@ -223,16 +122,21 @@ impl Snapshots {
         worker: Worker,
     ) -> io::Result<Self> {
         disk.create_dir_all(&dir)?;
+        let home = Home {
+            disk: disk.clone(),
+            worker,
+            sends: Sends::default(),
+        };
         let mut newest: Option<Snapshot> = None;
         for name in disk.list(&dir)? {
             let path = dir.join(&name);
             if name.starts_with("recv-") {
                 continue;
             }
-            let found = if name.starts_with("tmp-") {
+            let found = if name.starts_with("tmp-") || name.starts_with("inst-") {
                 None
             } else {
-                read_manifest(&disk, &worker, &path)?
+                read_manifest(&home, &path)?
             };
             let Some(found) = found else {
                 disk.remove_dir_all(&path)?;
@@ -250,24 +154,90 @@ impl Snapshots {
                 loser.snapshot.retire();
             }
         }
-        let current = Mutex::new(newest);
+        let kept = Mutex::new(Kept {
+            current: newest,
+            floor: None,
+        });
         Ok(Self {
             shared: Arc::new(Shared {
                 dir,
-                disk,
+                home,
                 randomness,
-                worker,
-                current,
+                kept,
             }),
         })
     }
 
-    pub fn current(&self) -> Option<Snapshot> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.shared
-            .current
+            .kept
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    }
+
+    pub fn current(&self) -> Option<Snapshot> {
+        self.kept().current.clone()
+    }
+
+    /// Whether there is no snapshot although there should be: the one after an install is not built
+    /// yet.
+    pub fn is_due(&self) -> bool {
+        let kept = self.kept();
+        kept.current.is_none() && kept.floor.is_some()
+    }
+
+    /// The state has been replaced by one that holds all up to `last`: older snapshots, and builds
+    /// of the old state that end only now, count no more.
+    pub(super) fn installed(&self, last: Option<LogId>) {
+        let mut kept = self.kept();
+        kept.floor = last;
+        if kept
+            .current
+            .as_ref()
+            .is_some_and(|current| current.meta.last_log_id <= last)
+            && let Some(old) = kept.current.take()
+        {
+            old.snapshot.retire();
+        }
+    }
+
+    /// Forgets a snapshot with which the log no longer goes on: after a crash in the middle of an
+    /// install the old one is there still. openraft then builds one of the state, which it does only
+    /// if there is none at all; the old one would be sent to followers for ever, to no avail.
+    pub fn forget_older_than(&self, needed: Position) {
+        let mut kept = self.kept();
+        let old = kept.current.take_if(|current| {
+            let last = current.meta.last_log_id.as_ref();
+            last.is_none_or(|last| last.index < needed.index)
+        });
+        if let Some(old) = old {
+            tracing::warn!(
+                id = old.snapshot.id(),
+                needed = needed.index,
+                "a snapshot is older than the log: building another"
+            );
+            old.snapshot.retire();
+        }
+    }
+
+    /// Makes a snapshot the current one if it is newer. Answers the one to use.
+    fn adopt(&self, snapshot: Snapshot) -> Snapshot {
+        let mut kept = self.kept();
+        let last = &snapshot.meta.last_log_id;
+        if let Some(current) = &kept.current
+            && current.meta.last_log_id >= *last
+        {
+            snapshot.snapshot.retire();
+            return current.clone();
+        }
+        if *last < kept.floor {
+            snapshot.snapshot.retire();
+            return snapshot;
+        }
+        if let Some(old) = kept.current.replace(snapshot.clone()) {
+            old.snapshot.retire();
+        }
+        snapshot
     }
 
     pub fn dir(&self) -> &Path {
@@ -275,29 +245,51 @@ impl Snapshots {
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {
-        &self.shared.disk
+        &self.shared.home.disk
     }
 
     pub fn worker(&self) -> &Worker {
-        &self.shared.worker
+        &self.shared.home.worker
     }
 
-    /// Makes a snapshot of the store, on the snapshot worker, and makes it the current one.
-    pub async fn build(&self, store: Arc<Store>) -> io::Result<Snapshot> {
+    pub(super) fn home(&self) -> &Home {
+        &self.shared.home
+    }
+
+    pub fn sends(&self) -> &Sends {
+        &self.shared.home.sends
+    }
+
+    /// A name that no other directory has.
+    pub(super) fn fresh_name(&self, prefix: &str) -> String {
+        format!("{prefix}{:016x}", self.shared.randomness.next_u64())
+    }
+
+    /// Makes a snapshot of the store that is in use when the worker comes to it.
+    pub async fn build(&self, store: SharedStore) -> io::Result<Snapshot> {
         let this = self.clone();
-        self.shared
-            .worker
-            .run(move || this.build_blocking(&store))
+        self.worker()
+            .run(move || this.build_blocking(&store.load_full()))
             .await?
     }
 
-    /// As [`Self::build`], on the caller's thread.
-    pub fn build_blocking(&self, store: &Store) -> io::Result<Snapshot> {
+    /// As [`Self::build`], on the caller's thread, which must be the worker's.
+    pub(super) fn build_blocking(&self, store: &Store) -> io::Result<Snapshot> {
+        let tmp = self.shared.dir.join(self.fresh_name("tmp-"));
+        let built = self.build_in(store, &tmp);
+        if built.is_err()
+            && let Err(error) = self.disk().remove_dir_all(&tmp)
+        {
+            // The next start removes it.
+            tracing::debug!(%error, "half of a snapshot stays on disk");
+        }
+        Ok(self.adopt(built?))
+    }
+
+    fn build_in(&self, store: &Store, tmp: &Path) -> io::Result<Snapshot> {
         let shared = &self.shared;
-        let tmp = shared
-            .dir
-            .join(format!("tmp-{:016x}", shared.randomness.next_u64()));
-        shared.disk.create_dir_all(&tmp)?;
+        let disk = &shared.home.disk;
+        disk.create_dir_all(tmp)?;
         let data = tmp.join(DATA);
         store.checkpoint(&data).map_err(io::Error::other)?;
         let label = Store::read_label(&data).map_err(io::Error::other)?;
@@ -306,14 +298,14 @@ impl Snapshots {
             membership: label.membership,
         };
         let mut files = Vec::new();
-        for name in shared.disk.list(&data)? {
-            let file = shared.disk.open(&data.join(&name))?;
+        for name in disk.list(&data)? {
+            let file = disk.open(&data.join(&name))?;
             // RocksDB fsyncs table files; the small ones that it copied are fsynced here.
             file.sync()?;
             let bytes = file.len()?;
             files.push(SnapshotFile { name, bytes });
         }
-        shared.disk.sync_dir(&data)?;
+        disk.sync_dir(&data)?;
         let last = label.last.unwrap_or(Position { term: 0, index: 0 });
         let id = format!(
             "{:x}-{:x}-{:08x}",
@@ -332,58 +324,71 @@ impl Snapshots {
             files: files.clone(),
         };
         let bytes = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
-        write_file_durably(shared.disk.as_ref(), &tmp.join(MANIFEST), &bytes)?;
+        write_file_durably(disk.as_ref(), &tmp.join(MANIFEST), &bytes)?;
         let dir = shared.dir.join(&id);
-        shared.disk.rename(&tmp, &dir)?;
-        shared.disk.sync_dir(&shared.dir)?;
-        let snapshot = SnapshotDir::new(id, dir, files, shared.disk.clone(), shared.worker.clone());
-        let snapshot = Snapshot {
+        disk.rename(tmp, &dir)?;
+        disk.sync_dir(&shared.dir)?;
+        let snapshot = SnapshotDir::new(id, dir, files, shared.home.clone());
+        Ok(Snapshot {
             meta: label.to_meta()?,
             snapshot,
-        };
-        let mut current = shared
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = current.replace(snapshot.clone()) {
-            old.snapshot.retire();
-        }
-        Ok(snapshot)
+        })
     }
 }
 
-/// `None` if the directory holds no manifest, which makes it worthless.
-fn read_manifest(
-    disk: &Arc<dyn Disk>,
-    worker: &Worker,
-    dir: &Path,
-) -> io::Result<Option<Snapshot>> {
+/// Refuses the snapshots of a newer build, and writes nothing. What is damaged is no reason to
+/// refuse anything: the state can be snapshotted again.
+pub(super) fn check_formats(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    if !disk.exists(dir)? {
+        return Ok(());
+    }
+    for name in disk.list(dir)? {
+        let path = dir.join(name).join(MANIFEST);
+        if let Some(bytes) = read_file(disk, &path)? {
+            check_manifest_format(&bytes, &path)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_manifest_format(bytes: &[u8], path: &Path) -> io::Result<()> {
+    #[derive(Deserialize)]
+    struct VersionOnly {
+        format_version: u32,
+    }
+    match serde_json::from_slice::<VersionOnly>(bytes) {
+        Ok(version) if version.format_version > SNAPSHOT_FORMAT_VERSION => {
+            Err(io::Error::other(format!(
+                "{} has format {}, newer than the {SNAPSHOT_FORMAT_VERSION} this build knows",
+                path.display(),
+                version.format_version
+            )))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// `None` if the directory holds no manifest, or a damaged one, which makes it worthless.
+fn read_manifest(home: &Home, dir: &Path) -> io::Result<Option<Snapshot>> {
     let path = dir.join(MANIFEST);
-    let Some(bytes) = read_file(disk.as_ref(), &path)? else {
+    let Some(bytes) = read_file(home.disk.as_ref(), &path)? else {
         return Ok(None);
     };
-    let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
-    if manifest.format_version != SNAPSHOT_FORMAT_VERSION {
-        return Err(io::Error::other(format!(
-            "{} has format {}, this build knows {SNAPSHOT_FORMAT_VERSION}",
-            path.display(),
-            manifest.format_version
-        )));
-    }
+    check_manifest_format(&bytes, &path)?;
+    let manifest: Manifest = match serde_json::from_slice(&bytes) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a damaged snapshot is removed");
+            return Ok(None);
+        }
+    };
     let label = Label {
         last: manifest.last.map(|(term, index)| Position { term, index }),
         membership: manifest
             .membership
             .map(|(term, index, bytes)| (Position { term, index }, bytes.into())),
     };
-    let snapshot = SnapshotDir::new(
-        manifest.id,
-        dir.to_owned(),
-        manifest.files,
-        disk.clone(),
-        worker.clone(),
-    );
+    let snapshot = SnapshotDir::new(manifest.id, dir.to_owned(), manifest.files, home.clone());
     Ok(Some(Snapshot {
         meta: label.to_meta()?,
         snapshot,

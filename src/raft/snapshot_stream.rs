@@ -1,25 +1,21 @@
 //! A snapshot from one member to another: offer, what is lacking, chunks, end.
 //!
-//! The receiver keeps half-received files, so an interrupted transfer goes on where it stopped, and
-//! checks every file against the offer's checksum before anything is installed: resumed bytes are
-//! trusted no more than new ones. The sender is paced, so that a transfer leaves the link and the
+//! The receiver ([`super::snapshot_receive`]) keeps half-received files, so an interrupted transfer
+//! goes on where it stopped. The sender is paced, so that a transfer leaves the link and the
 //! disk to the clients.
 
 use super::links::Client;
-use super::snapshot::{
-    Label, SNAPSHOT_FORMAT_VERSION, Snapshot, SnapshotDir, SnapshotFile, Snapshots, checksum,
-    label_of,
-};
+use super::snapshot::{Label, SNAPSHOT_FORMAT_VERSION, Snapshot, label_of};
+use super::snapshot_dir::SnapshotDir;
 use super::type_config::Vote;
 use super::wire;
 use crate::env::DiskFile;
 use crate::proto::peer;
 use bytes::Bytes;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -30,8 +26,8 @@ const CHUNK_BYTES: u64 = 1 << 20;
 const FRAMES_QUEUED_MAX: usize = 4;
 /// The sender's pace.
 pub(super) const SEND_BYTES_PER_SECOND: u64 = 256 << 20;
-/// A checkpoint has tens of files a gigabyte; far more is nonsense.
-const FILES_MAX: usize = 100_000;
+/// What the sender may send at once after a pause; a long one is not made good.
+const BURST_BYTES: u64 = 4 << 20;
 /// Verifying and installing, once the last byte has arrived.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -44,7 +40,9 @@ pub(super) async fn send(
 ) -> Result<Vote, Status> {
     let label = label_of(&snapshot.meta);
     let dir = snapshot.snapshot;
-    let offer = offer(&dir, &label).await?;
+    // The receiver will need what follows: housekeeping keeps it.
+    let _sending = dir.sends().begin(label.last.map_or(0, |last| last.index));
+    let offer = offer(&dir, &label, vote).await?;
     let answer = within(stall, client.offer_snapshot(offer))
         .await?
         .into_inner();
@@ -66,7 +64,11 @@ pub(super) async fn send(
     wire::vote_from_proto(receipt.into_inner().vote).map_err(internal)
 }
 
-async fn offer(dir: &SnapshotDir, label: &Label) -> Result<peer::SnapshotOffer, Status> {
+async fn offer(
+    dir: &SnapshotDir,
+    label: &Label,
+    vote: Vote,
+) -> Result<peer::SnapshotOffer, Status> {
     let whole = dir.clone();
     let sums = dir
         .worker()
@@ -90,7 +92,35 @@ async fn offer(dir: &SnapshotDir, label: &Label) -> Result<peer::SnapshotOffer, 
         membership: membership.unwrap_or_default(),
         membership_position: membership_position.map(wire::position_to_proto),
         files: files.collect(),
+        vote: Some(wire::vote_to_proto(&vote)),
     })
+}
+
+/// When the next bytes may go.
+struct Pace {
+    bytes_per_second: u64,
+    due: Instant,
+}
+
+impl Pace {
+    fn new(bytes_per_second: u64, now: Instant) -> Self {
+        Self {
+            bytes_per_second,
+            due: now,
+        }
+    }
+
+    /// Takes note of bytes that were sent and answers when to go on.
+    fn sent(&mut self, bytes: u64, now: Instant) -> Instant {
+        // Time that was lost in a stall is not made good, but for a short burst.
+        let earliest = now.checked_sub(self.cost(BURST_BYTES)).unwrap_or(now);
+        self.due = self.due.max(earliest) + self.cost(bytes);
+        self.due
+    }
+
+    fn cost(&self, bytes: u64) -> Duration {
+        Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64)
+    }
 }
 
 async fn produce(
@@ -112,8 +142,7 @@ async fn produce(
         vote: Some(wire::vote_to_proto(&vote)),
     };
     send(Frame::Head(head)).await?;
-    let started = Instant::now();
-    let mut sent_bytes = 0;
+    let mut pace = Pace::new(SEND_BYTES_PER_SECOND, Instant::now());
     for (number, file) in dir.files().iter().enumerate() {
         let open: Arc<dyn DiskFile> = dir.open_file(&file.name).map_err(internal)?.into();
         let mut offset = held.get(number).copied().unwrap_or(0).min(file.bytes);
@@ -135,9 +164,7 @@ async fn produce(
             }))
             .await?;
             offset += take;
-            sent_bytes += take;
-            let due = Duration::from_secs_f64(sent_bytes as f64 / SEND_BYTES_PER_SECOND as f64);
-            tokio::time::sleep_until(started + due).await;
+            tokio::time::sleep_until(pace.sent(take, Instant::now())).await;
         }
     }
     send(Frame::End(peer::SnapshotEnd {})).await
@@ -162,212 +189,22 @@ fn internal(error: impl std::fmt::Display) -> Status {
     Status::internal(format!("snapshot: {error}"))
 }
 
-/// The receiving side: at most one snapshot at a time.
-#[derive(Clone)]
-pub struct Receiver {
-    snapshots: Snapshots,
-    current: Arc<Mutex<Option<Receiving>>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-struct Receiving {
-    id: String,
-    dir: PathBuf,
-    label: Label,
-    files: Vec<(SnapshotFile, u32)>,
-}
-
-impl Receiver {
-    pub fn new(snapshots: Snapshots) -> Self {
-        Self {
-            snapshots,
-            current: Arc::default(),
+    #[test]
+    fn a_stall_is_not_made_good_by_more_than_a_burst() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut pace = Pace::new(1 << 20, start);
+        assert_eq!(pace.sent(1 << 20, start), start + second);
+        assert_eq!(pace.sent(1 << 20, start + second), start + 2 * second);
+        // A minute of silence: of sixty seconds' worth only the burst's four are there.
+        let late = start + 60 * second;
+        for _ in 0..4 {
+            assert!(pace.sent(1 << 20, late) <= late);
         }
+        assert_eq!(pace.sent(1 << 20, late), late + second);
     }
-
-    /// Takes an offer in and answers how much of each file is here already.
-    pub async fn offered(&self, offer: peer::SnapshotOffer) -> Result<Vec<u64>, Status> {
-        if offer.format_version != SNAPSHOT_FORMAT_VERSION {
-            return Err(Status::failed_precondition(format!(
-                "snapshot format {}, this member knows {SNAPSHOT_FORMAT_VERSION}",
-                offer.format_version
-            )));
-        }
-        let sane = |name: &str| {
-            !name.is_empty()
-                && name.len() < 128
-                && name
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-                && !name.starts_with('.')
-        };
-        if !sane(&offer.snapshot_id)
-            || offer.files.len() > FILES_MAX
-            || !offer.files.iter().all(|file| sane(&file.name))
-        {
-            return Err(Status::invalid_argument("snapshot offer: names"));
-        }
-        let membership = offer.membership_position.map(|position| {
-            (
-                wire::position_from_proto(position),
-                offer.membership.clone(),
-            )
-        });
-        let label = Label {
-            last: offer.last.map(wire::position_from_proto),
-            membership,
-        };
-        label
-            .to_meta()
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let files: Vec<_> = offer
-            .files
-            .into_iter()
-            .map(|file| {
-                (
-                    SnapshotFile {
-                        name: file.name,
-                        bytes: file.bytes,
-                    },
-                    file.crc32c,
-                )
-            })
-            .collect();
-        let mut current = self.current.try_lock().map_err(|_| busy())?;
-        let name = format!("recv-{}", offer.snapshot_id);
-        let dir = self.snapshots.dir().join(&name);
-        let (snapshots, names) = (self.snapshots.clone(), files.clone());
-        let held = self
-            .snapshots
-            .worker()
-            .run(move || prepare(&snapshots, &name, &names))
-            .await
-            .map_err(internal)?
-            .map_err(internal)?;
-        *current = Some(Receiving {
-            id: offer.snapshot_id,
-            dir,
-            label,
-            files,
-        });
-        Ok(held)
-    }
-
-    /// Takes the lacking parts and answers the verified snapshot, ready to be installed.
-    pub async fn receive(
-        &self,
-        mut frames: tonic::Streaming<peer::SnapshotFrame>,
-    ) -> Result<(Vote, Snapshot), Status> {
-        use peer::snapshot_frame::Frame;
-        let mut current = self.current.try_lock().map_err(|_| busy())?;
-        let receiving = current
-            .as_ref()
-            .ok_or_else(|| Status::failed_precondition("no snapshot offered"))?;
-        let Some(Frame::Head(head)) = frames.message().await?.and_then(|frame| frame.frame) else {
-            return Err(Status::invalid_argument("snapshot: no head"));
-        };
-        if head.snapshot_id != receiving.id {
-            return Err(Status::failed_precondition(
-                "another snapshot was offered since",
-            ));
-        }
-        let vote = wire::vote_from_proto(head.vote)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let worker = self.snapshots.worker();
-        loop {
-            match frames.message().await?.and_then(|frame| frame.frame) {
-                Some(Frame::Chunk(chunk)) => {
-                    let number = chunk.file as usize;
-                    let file = receiving.files.get(number).ok_or_else(wrong_chunk)?;
-                    let end = chunk.offset.checked_add(chunk.bytes.len() as u64);
-                    if end.is_none_or(|end| end > file.0.bytes) {
-                        return Err(wrong_chunk());
-                    }
-                    let path = receiving.dir.join("data").join(&file.0.name);
-                    let disk = self.snapshots.disk().clone();
-                    worker
-                        .run(move || disk.open(&path)?.write_all_at(&chunk.bytes, chunk.offset))
-                        .await
-                        .map_err(internal)?
-                        .map_err(internal)?;
-                }
-                Some(Frame::End(_)) => break,
-                _ => return Err(Status::unavailable("the snapshot's sender hung up")),
-            }
-        }
-        let receiving = current.take().ok_or_else(wrong_chunk)?;
-        let snapshots = self.snapshots.clone();
-        let snapshot = worker
-            .run(move || verify(&snapshots, receiving))
-            .await
-            .map_err(internal)?
-            .map_err(internal)?;
-        Ok((vote, snapshot))
-    }
-}
-
-fn busy() -> Status {
-    Status::resource_exhausted("a snapshot is being received already")
-}
-
-fn wrong_chunk() -> Status {
-    Status::invalid_argument("snapshot: a chunk outside of its file")
-}
-
-/// Makes the directory and the files; removes other half-received snapshots.
-fn prepare(
-    snapshots: &Snapshots,
-    name: &str,
-    files: &[(SnapshotFile, u32)],
-) -> io::Result<Vec<u64>> {
-    let disk = snapshots.disk();
-    for other in disk.list(snapshots.dir())? {
-        if other.starts_with("recv-") && other != name {
-            disk.remove_dir_all(&snapshots.dir().join(other))?;
-        }
-    }
-    let data = snapshots.dir().join(name).join("data");
-    disk.create_dir_all(&data)?;
-    let mut held = Vec::with_capacity(files.len());
-    for (file, _) in files {
-        let path = data.join(&file.name);
-        if disk.exists(&path)? {
-            held.push(disk.open(&path)?.len()?.min(file.bytes));
-        } else {
-            disk.create(&path)?;
-            held.push(0);
-        }
-    }
-    Ok(held)
-}
-
-/// Checks sizes and checksums and makes everything durable. What does not match is removed, so that
-/// the next offer starts anew.
-fn verify(snapshots: &Snapshots, receiving: Receiving) -> io::Result<Snapshot> {
-    let disk = snapshots.disk();
-    let data = receiving.dir.join("data");
-    let mut files = Vec::with_capacity(receiving.files.len());
-    for (file, expected) in receiving.files {
-        let open = disk.open(&data.join(&file.name))?;
-        let whole = open.len()? == file.bytes && checksum(open.as_ref(), file.bytes)? == expected;
-        if !whole {
-            disk.remove_dir_all(&receiving.dir)?;
-            return Err(io::Error::other(format!("{} arrived damaged", file.name)));
-        }
-        open.sync()?;
-        files.push(file);
-    }
-    disk.sync_dir(&data)?;
-    let snapshot = SnapshotDir::new(
-        receiving.id,
-        receiving.dir,
-        files,
-        disk.clone(),
-        snapshots.worker().clone(),
-    );
-    // openraft drops a snapshot that it does not need without a word: the directory goes with it.
-    snapshot.retire();
-    Ok(Snapshot {
-        meta: receiving.label.to_meta()?,
-        snapshot,
-    })
 }

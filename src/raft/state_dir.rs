@@ -5,6 +5,7 @@
 
 use crate::env::Disk;
 use crate::env::disk::{read_file, write_file_durably};
+use crate::mvcc::Store;
 use crate::state_machine::{StateMachine, StateOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,16 +30,30 @@ impl StateDir {
 
     /// Opens the current state, or a new empty one; clears what an interrupted install left.
     pub fn open(&self) -> io::Result<StateMachine> {
-        let name = match self.current()? {
-            Some(name) => name,
+        let (name, is_new) = match self.current()? {
+            Some(name) => (name, false),
             None => {
                 let first = state_name(1);
                 self.set_current(&first)?;
-                first
+                (first, true)
             }
         };
-        self.remove_old()?;
-        self.open_machine(&self.member_dir.join(name))
+        self.remove_all_but(|number| state_number(&name) == Some(number));
+        let machine = self.open_machine(&self.member_dir.join(&name))?;
+        if is_new {
+            self.disk.sync_dir(&self.member_dir)?;
+        }
+        Ok(machine)
+    }
+
+    /// Refuses a state of a newer format, and writes nothing.
+    pub fn check_format(&self) -> io::Result<()> {
+        match self.current()? {
+            Some(name) => {
+                Store::check_format(&self.member_dir.join(name)).map_err(io::Error::other)
+            }
+            None => Ok(()),
+        }
     }
 
     pub fn open_machine(&self, dir: &Path) -> io::Result<StateMachine> {
@@ -51,9 +66,13 @@ impl StateDir {
         data: &Path,
         open: impl FnOnce(&Path) -> io::Result<StateMachine>,
     ) -> io::Result<StateMachine> {
+        // Larger than any that is there: what could not be removed must not be in the way.
         let number = self
-            .current()?
-            .and_then(|name| state_number(&name))
+            .disk
+            .list(&self.member_dir)?
+            .iter()
+            .filter_map(|name| state_number(name))
+            .max()
             .unwrap_or(0)
             + 1;
         let name = state_name(number);
@@ -65,15 +84,29 @@ impl StateDir {
         Ok(machine)
     }
 
-    /// Removes every state directory but the current one.
-    pub fn remove_old(&self) -> io::Result<()> {
-        let current = self.current()?;
-        for name in self.disk.list(&self.member_dir)? {
-            if state_number(&name).is_some() && Some(&name) != current.as_ref() {
-                self.disk.remove_dir_all(&self.member_dir.join(name))?;
+    /// Removes the states before the current one. What resists stays until the next attempt: a
+    /// reader may hold the old engine, which may make files while its directory is being removed.
+    pub fn remove_old(&self) {
+        // One that is being installed beside this has a larger number.
+        match self.current() {
+            Ok(current) => {
+                let current = current.as_deref().and_then(state_number).unwrap_or(0);
+                self.remove_all_but(|number| number >= current);
+            }
+            Err(error) => tracing::warn!(%error, "old states stay on disk"),
+        }
+    }
+
+    fn remove_all_but(&self, keeps: impl Fn(u64) -> bool) {
+        let names = self.disk.list(&self.member_dir).unwrap_or_default();
+        for name in names {
+            if state_number(&name).is_none_or(|number| keeps(number)) {
+                continue;
+            }
+            if let Err(error) = self.disk.remove_dir_all(&self.member_dir.join(&name)) {
+                tracing::warn!(name, %error, "an old state stays on disk for now");
             }
         }
-        Ok(())
     }
 
     fn current(&self) -> io::Result<Option<String>> {

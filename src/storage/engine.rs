@@ -43,6 +43,11 @@ impl Engine {
         })
     }
 
+    /// Refuses a directory of a newer format, and writes nothing.
+    pub fn check_format(dir: &Path) -> Result<(), Error> {
+        format::check(dir).map(|_| ())
+    }
+
     /// Opens a directory that nobody writes to, a checkpoint for one.
     pub fn open_read_only(dir: &Path, options: &EngineOptions) -> Result<Self, Error> {
         format::check(dir)?;

@@ -4,7 +4,9 @@ use quorate::env::disk_real::RealDisk;
 use quorate::env::{Disk, DiskFile};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Mood {
@@ -18,6 +20,7 @@ enum Mood {
 #[derive(Clone, Default)]
 pub struct Gate {
     state: Arc<(Mutex<Mood>, Condvar)>,
+    slow_sending: Arc<AtomicBool>,
 }
 
 impl Gate {
@@ -27,6 +30,11 @@ impl Gate {
 
     pub fn fail(&self) {
         self.set(Mood::Failing);
+    }
+
+    /// Every read of a snapshot's file takes a while from now on: its transfer takes long.
+    pub fn send_slowly(&self) {
+        self.slow_sending.store(true, Ordering::Relaxed);
     }
 
     pub fn release(&self) {
@@ -54,25 +62,36 @@ impl Gate {
 
 pub struct HangingDisk(pub Gate);
 
+/// What a read of a slow disk takes.
+const SLOW_READ: Duration = Duration::from_millis(100);
+
 struct HangingFile {
     file: Box<dyn DiskFile>,
     gate: Gate,
+    of_snapshot: bool,
 }
 
 impl HangingDisk {
-    fn wrap(&self, file: io::Result<Box<dyn DiskFile>>) -> io::Result<Box<dyn DiskFile>> {
-        let gate = self.0.clone();
-        file.map(|file| Box::new(HangingFile { file, gate }) as Box<dyn DiskFile>)
+    fn wrap(
+        &self,
+        path: &Path,
+        file: io::Result<Box<dyn DiskFile>>,
+    ) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(HangingFile {
+            file: file?,
+            gate: self.0.clone(),
+            of_snapshot: path.components().any(|part| part.as_os_str() == "snapshot"),
+        }))
     }
 }
 
 impl Disk for HangingDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.wrap(RealDisk.create(path))
+        self.wrap(path, RealDisk.create(path))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.wrap(RealDisk.open(path))
+        self.wrap(path, RealDisk.open(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -115,6 +134,9 @@ impl Disk for HangingDisk {
 
 impl DiskFile for HangingFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.of_snapshot && self.gate.slow_sending.load(Ordering::Relaxed) {
+            std::thread::sleep(SLOW_READ);
+        }
         self.file.read_exact_at(buffer, offset)
     }
 

@@ -61,4 +61,6 @@ pub struct LogStats {
     pub bytes_written: u64,
     pub entries_appended: u64,
     pub groups: u64,
+    /// Not a counter: the size of the segments that are still needed.
+    pub bytes_kept: u64,
 }

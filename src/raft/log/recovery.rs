@@ -186,6 +186,18 @@ fn open_files(
     Ok((files, spares, incarnation))
 }
 
+/// Looks at the versions alone.
+pub(super) fn check_formats(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    for name in disk.list(dir).map_err(LogError::io("list", dir))? {
+        if parse_spare_name(&name).is_some() || parse_segment_name(&name).is_some() {
+            let path = dir.join(&name);
+            let file = disk.open(&path).map_err(LogError::io("open", &path))?;
+            known_header(&*file, &path)?;
+        }
+    }
+    Ok(())
+}
+
 fn known_header(file: &dyn DiskFile, path: &Path) -> Result<Option<SegmentHeader>, LogError> {
     match SegmentHeader::read(file, path)? {
         Found::Header(header) => Ok(Some(header)),

@@ -135,6 +135,14 @@ impl SegmentedLog {
         Ok(Self { shared, owner })
     }
 
+    /// Refuses a log of a newer format, and writes nothing.
+    pub fn check_formats(dir: &Path, disk: &dyn Disk) -> Result<(), LogError> {
+        if disk.exists(dir).map_err(LogError::io("look for", dir))? {
+            recovery::check_formats(disk, dir)?;
+        }
+        Ok(())
+    }
+
     /// The vote and the ends of the log, queued operations included.
     pub fn state(&self) -> LogState {
         let inner = self.shared.lock();
@@ -275,7 +283,32 @@ impl SegmentedLog {
     }
 
     pub fn stats(&self) -> LogStats {
-        self.shared.lock().stats
+        let inner = self.shared.lock();
+        let bytes_kept = inner.segments.iter().map(|live| live.segment.bytes).sum();
+        LogStats {
+            bytes_kept,
+            ..inner.stats
+        }
+    }
+
+    /// How many of the newest entries, at most `entries_max`, have together at most `bytes_max` of
+    /// payload.
+    pub fn tail_entries(&self, entries_max: u64, bytes_max: u64) -> u64 {
+        let inner = self.shared.lock();
+        let (first, end) = inner.index.range();
+        let (mut entries, mut bytes) = (0, 0);
+        for index in (first..end).rev() {
+            bytes += match inner.index.get(index) {
+                Some((_, Ok(payload))) => payload.len() as u64,
+                Some((_, Err(place))) => place.payload_bytes.into(),
+                None => 0,
+            };
+            if entries == entries_max || bytes > bytes_max {
+                break;
+            }
+            entries += 1;
+        }
+        entries
     }
 
     /// How long the oldest operation that is not yet durable has waited.

@@ -1,0 +1,348 @@
+//! The receiving side of a snapshot: what is here already, what arrived, and whether it is whole.
+//!
+//! Every file is checked against the offer's checksum before anything is installed: resumed bytes
+//! are trusted no more than new ones.
+
+use super::snapshot::{Label, SNAPSHOT_FORMAT_VERSION, Snapshot, Snapshots};
+use super::snapshot_dir::{SnapshotDir, SnapshotFile, checksum};
+use super::type_config::Vote;
+use super::wire::{self, WireError};
+use crate::env::Disk;
+use crate::mvcc::Store;
+use crate::proto::peer;
+use crate::types::Position;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tonic::Status;
+
+/// A checkpoint has tens of files a gigabyte; far more is nonsense.
+const FILES_MAX: usize = 100_000;
+/// Longest silence of a sender. Another one has to wait for it.
+const RECEIVE_STALL: Duration = Duration::from_secs(30);
+
+fn internal(error: impl std::fmt::Display) -> Status {
+    Status::internal(format!("snapshot: {error}"))
+}
+
+/// The receiving side: at most one snapshot at a time.
+#[derive(Clone)]
+pub struct Receiver {
+    snapshots: Snapshots,
+    current: Arc<Mutex<Option<Receiving>>>,
+}
+
+/// Why a snapshot is not taken.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// A newer build made it, and it will not get older: this member has to stop.
+    Newer(String),
+    Status(Status),
+}
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+pub(super) struct Receiving {
+    pub(super) id: String,
+    pub(super) dir: PathBuf,
+    pub(super) label: Label,
+    pub(super) files: Vec<(SnapshotFile, u32)>,
+}
+
+impl Receiver {
+    pub fn new(snapshots: Snapshots) -> Self {
+        Self {
+            snapshots,
+            current: Arc::default(),
+        }
+    }
+
+    /// Takes an offer in and answers how much of each file is here already.
+    pub(super) async fn offered(&self, offer: peer::SnapshotOffer) -> Result<Vec<u64>, Refused> {
+        if offer.format_version > SNAPSHOT_FORMAT_VERSION {
+            return Err(Refused::Newer(format!(
+                "a snapshot has format {}, newer than the {SNAPSHOT_FORMAT_VERSION} this build \
+                 knows: upgrade it",
+                offer.format_version
+            )));
+        }
+        if offer.format_version < SNAPSHOT_FORMAT_VERSION {
+            return Err(Status::failed_precondition("a snapshot of an old format").into());
+        }
+        let sane = |name: &str| {
+            !name.is_empty()
+                && name.len() < 128
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+                && !name.starts_with('.')
+        };
+        if !sane(&offer.snapshot_id)
+            || offer.files.len() > FILES_MAX
+            || !offer.files.iter().all(|file| sane(&file.name))
+        {
+            return Err(Status::invalid_argument("snapshot offer: names").into());
+        }
+        if let Some(position) = offer.membership_position
+            && let Err(error) = wire::decode_membership(&offer.membership)
+        {
+            return Err(match error {
+                WireError::NewerFormat { .. } => Refused::Newer(error.to_string()),
+                WireError::Malformed(_) => {
+                    let index = position.index;
+                    Status::invalid_argument(format!("membership at {index}: {error}")).into()
+                }
+            });
+        }
+        let membership = offer.membership_position.map(|position| {
+            (
+                wire::position_from_proto(position),
+                offer.membership.clone(),
+            )
+        });
+        let label = Label {
+            last: offer.last.map(wire::position_from_proto),
+            membership,
+        };
+        let files: Vec<_> = offer
+            .files
+            .into_iter()
+            .map(|file| {
+                (
+                    SnapshotFile {
+                        name: file.name,
+                        bytes: file.bytes,
+                    },
+                    file.crc32c,
+                )
+            })
+            .collect();
+        let mut current = self.current.try_lock().map_err(|_| busy())?;
+        let name = format!("recv-{}", offer.snapshot_id);
+        let dir = self.snapshots.dir().join(&name);
+        let (snapshots, names) = (self.snapshots.clone(), files.clone());
+        let held = self
+            .snapshots
+            .worker()
+            .run(move || prepare(&snapshots, &name, &names))
+            .await
+            .map_err(internal)?
+            .map_err(internal)?;
+        *current = Some(Receiving {
+            id: offer.snapshot_id,
+            dir,
+            label,
+            files,
+        });
+        Ok(held)
+    }
+
+    /// Takes the lacking parts and answers the verified snapshot, ready to be installed.
+    pub(super) async fn receive(
+        &self,
+        mut frames: tonic::Streaming<peer::SnapshotFrame>,
+    ) -> Result<(Vote, Snapshot), Refused> {
+        use peer::snapshot_frame::Frame;
+        let mut next = async || {
+            let frame = timeout(RECEIVE_STALL, frames.message()).await;
+            let frame =
+                frame.map_err(|_| Status::deadline_exceeded("the snapshot's sender stalls"));
+            Ok::<_, Status>(frame??.and_then(|frame| frame.frame))
+        };
+        let mut current = self.current.try_lock().map_err(|_| busy())?;
+        let receiving = current
+            .as_ref()
+            .ok_or_else(|| Status::failed_precondition("no snapshot offered"))?;
+        let Some(Frame::Head(head)) = next().await? else {
+            return Err(Status::invalid_argument("snapshot: no head").into());
+        };
+        if head.snapshot_id != receiving.id {
+            let reason = "another snapshot was offered since";
+            return Err(Status::failed_precondition(reason).into());
+        }
+        let vote = wire::vote_from_proto(head.vote)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let worker = self.snapshots.worker();
+        loop {
+            match next().await? {
+                Some(Frame::Chunk(chunk)) => {
+                    let number = chunk.file as usize;
+                    let file = receiving.files.get(number).ok_or_else(wrong_chunk)?;
+                    let end = chunk.offset.checked_add(chunk.bytes.len() as u64);
+                    if end.is_none_or(|end| end > file.0.bytes) {
+                        return Err(wrong_chunk().into());
+                    }
+                    let path = receiving.dir.join("data").join(&file.0.name);
+                    let disk = self.snapshots.disk().clone();
+                    worker
+                        .run(move || disk.open(&path)?.write_all_at(&chunk.bytes, chunk.offset))
+                        .await
+                        .map_err(internal)?
+                        .map_err(internal)?;
+                }
+                Some(Frame::End(_)) => break,
+                _ => return Err(Status::unavailable("the snapshot's sender hung up").into()),
+            }
+        }
+        let receiving = current.take().ok_or_else(wrong_chunk)?;
+        let snapshots = self.snapshots.clone();
+        let snapshot = worker
+            .run(move || verify(&snapshots, receiving))
+            .await
+            .map_err(internal)?;
+        Ok((vote, snapshot?))
+    }
+}
+
+/// What openraft asserts of a snapshot, asked of a value that came over the network.
+pub(super) fn plausible(
+    last: Option<Position>,
+    vote: &Vote,
+    committed: Option<Position>,
+) -> Result<(), Status> {
+    let Some(last) = last else { return Ok(()) };
+    if last.term > vote.leader_id.term {
+        return Err(Status::invalid_argument(
+            "a snapshot with entries of a later term than its sender's",
+        ));
+    }
+    if committed.is_some_and(|committed| last > committed && last.index <= committed.index) {
+        return Err(Status::invalid_argument(
+            "a snapshot that contradicts what is committed here",
+        ));
+    }
+    Ok(())
+}
+
+fn busy() -> Status {
+    Status::resource_exhausted("a snapshot is being received already")
+}
+
+fn wrong_chunk() -> Status {
+    Status::invalid_argument("snapshot: a chunk outside of its file")
+}
+
+/// Makes the directory and the files; of other half-received snapshots it keeps what is equal.
+pub(super) fn prepare(
+    snapshots: &Snapshots,
+    name: &str,
+    files: &[(SnapshotFile, u32)],
+) -> io::Result<Vec<u64>> {
+    let disk = snapshots.disk();
+    let data = snapshots.dir().join(name).join("data");
+    disk.create_dir_all(&data)?;
+    for other in disk.list(snapshots.dir())? {
+        if other.starts_with("recv-") && other != name {
+            let other = snapshots.dir().join(other);
+            carry_over(disk.as_ref(), &other.join("data"), &data, files)?;
+            disk.remove_dir_all(&other)?;
+        }
+    }
+    let mut held = Vec::with_capacity(files.len());
+    for (file, _) in files {
+        let path = data.join(&file.name);
+        if disk.exists(&path)? {
+            held.push(disk.open(&path)?.len()?.min(file.bytes));
+        } else {
+            disk.create(&path)?;
+            held.push(0);
+        }
+    }
+    Ok(held)
+}
+
+/// Takes whole files from a transfer that was cut. RocksDB never changes a table file, so the next
+/// snapshot of the same store holds most of them again; under load there is always a next one.
+fn carry_over(
+    disk: &dyn Disk,
+    from: &Path,
+    to: &Path,
+    files: &[(SnapshotFile, u32)],
+) -> io::Result<()> {
+    for (file, crc32c) in files {
+        let (old, new) = (from.join(&file.name), to.join(&file.name));
+        if !disk.exists(&old)? || disk.exists(&new)? {
+            continue;
+        }
+        let open = disk.open(&old)?;
+        if open.len()? == file.bytes && checksum(open.as_ref(), file.bytes)? == *crc32c {
+            drop(open);
+            disk.rename(&old, &new)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks sizes, checksums and the label, makes everything durable and moves it to where no later
+/// offer looks. What does not match is removed, so that the next offer starts anew.
+pub(super) fn verify(snapshots: &Snapshots, receiving: Receiving) -> Result<Snapshot, Refused> {
+    match check(snapshots, &receiving) {
+        Ok(()) => {}
+        Err(reason) => {
+            snapshots
+                .disk()
+                .remove_dir_all(&receiving.dir)
+                .map_err(internal)?;
+            return Err(reason);
+        }
+    }
+    let dir = snapshots
+        .dir()
+        .join(snapshots.fresh_name(&format!("inst-{}-", receiving.id)));
+    let disk = snapshots.disk();
+    disk.rename(&receiving.dir, &dir).map_err(internal)?;
+    disk.sync_dir(snapshots.dir()).map_err(internal)?;
+    let files = receiving.files.into_iter().map(|(file, _)| file).collect();
+    let snapshot = SnapshotDir::new(receiving.id, dir, files, snapshots.home().clone());
+    // openraft drops a snapshot that it does not need without a word: the directory goes with it.
+    snapshot.retire();
+    Ok(Snapshot {
+        meta: receiving.label.to_meta().map_err(internal)?,
+        snapshot,
+    })
+}
+
+fn check(snapshots: &Snapshots, receiving: &Receiving) -> Result<(), Refused> {
+    let disk = snapshots.disk();
+    let data = receiving.dir.join("data");
+    for (file, expected) in &receiving.files {
+        let whole = || -> io::Result<bool> {
+            let open = disk.open(&data.join(&file.name))?;
+            let whole =
+                open.len()? == file.bytes && checksum(open.as_ref(), file.bytes)? == *expected;
+            open.sync()?;
+            Ok(whole)
+        };
+        if !whole().map_err(internal)? {
+            return Err(internal(format!("{} arrived damaged", file.name)).into());
+        }
+    }
+    disk.sync_dir(&data).map_err(internal)?;
+    // openraft takes the label's word for what the data is.
+    let held = Store::read_label(&data).map_err(|error| {
+        if error.is_newer_format() {
+            return Refused::Newer(error.to_string());
+        }
+        internal(error).into()
+    })?;
+    let held = Label {
+        last: held.applied,
+        membership: held.membership,
+    };
+    let same = held.to_meta().map_err(internal)? == receiving.label.to_meta().map_err(internal)?;
+    if !same {
+        return Err(internal(format!(
+            "it is labelled {:?} and holds {:?}",
+            receiving.label.last, held.last
+        ))
+        .into());
+    }
+    Ok(())
+}
