@@ -26,7 +26,7 @@ mod tests;
 pub use batch::{
     BatchBuilder, COMMAND_FORMAT_VERSION, batch_len, decode_batch, encode_batch_into, is_puts_only,
 };
-pub use reply::{decode_replies, encode_replies};
+pub use reply::{decode_replies, encode_replies, encode_replies_within};
 
 /// Transactions nest at most this deep; the door allows etcd's 128 operations along a path.
 pub const NESTING_MAX: usize = 130;
