@@ -17,6 +17,10 @@ use tonic::Status;
 /// What a message may be longer than a request: etcd's allowance for framing.
 const RECEIVE_SLACK_BYTES: usize = 512 * 1024;
 
+/// How long the message of a call may take to arrive, whatever the client would wait. Our own limit
+/// on the work begins after it, as etcd's does.
+const ARRIVAL_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Limits of the doors, from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -140,6 +144,10 @@ impl Doors {
                 self.unary(request, Learner::Itself, message, maintenance::status)
                     .await
             }
+            "/etcdserverpb.Maintenance/Alarm" => {
+                self.unary(request, Learner::Never, message, maintenance::alarm)
+                    .await
+            }
             "/grpc.health.v1.Health/Check" => {
                 self.unary(request, Learner::Itself, message, health::check)
                     .await
@@ -187,10 +195,14 @@ impl Doors {
         let (head, mut body) = request.into_parts();
         let limits = self.inside.limits;
         let arrived = Instant::now();
-        let bytes =
-            grpc::read_message(&head.headers, &mut body, limits.receive_bytes_max()).await?;
-        let metadata = Metadata::read(&head.headers)?;
-        let deadline = Deadline::new(arrived, metadata.timeout, limits.request_timeout);
+        let metadata = Metadata::read(&head.headers);
+        let asked = metadata.as_ref().ok().and_then(|said| said.timeout);
+        let patience = asked.map_or(ARRIVAL_PATIENCE, |asked| asked.min(ARRIVAL_PATIENCE));
+        let limit = limits.receive_bytes_max();
+        let bytes = grpc::read_message(&head.headers, &mut body, limit, patience).await?;
+        let metadata = metadata?;
+        let left = asked.map(|asked| asked.saturating_sub(arrived.elapsed()));
+        let deadline = Deadline::new(Instant::now(), left, limits.request_timeout);
         if learner == Learner::Never && self.inside.node.is_learner() {
             return Err(status::not_for_learners());
         }
@@ -253,7 +265,6 @@ const NOT_YET: &[(&str, &[&str])] = &[
     (
         "etcdserverpb.Maintenance",
         &[
-            "Alarm",
             "Defragment",
             "Hash",
             "HashKV",

@@ -10,7 +10,7 @@
 use super::validate::Invalid;
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{DeleteRangeRequest, RequestOp};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn check(operations: &[RequestOp]) -> Result<(), Invalid> {
     changes(operations).map(drop)
@@ -19,7 +19,7 @@ pub(super) fn check(operations: &[RequestOp]) -> Result<(), Invalid> {
 /// What one list of operations may change.
 #[derive(Default)]
 struct Changes<'a> {
-    puts: HashSet<&'a [u8]>,
+    puts: BTreeSet<&'a [u8]>,
     deletes: Intervals<'a>,
 }
 
@@ -31,6 +31,30 @@ impl<'a> Changes<'a> {
         }
         Ok(())
     }
+
+    /// The puts of a nested transaction, none of which anything here may touch. What is compared
+    /// or moved is always the smaller side, so that a key costs a logarithm in all however deep it
+    /// is nested.
+    fn put_all(&mut self, puts: BTreeSet<&'a [u8]>) -> Result<(), Invalid> {
+        let (small, large) = if puts.len() < self.puts.len() {
+            (&puts, &self.puts)
+        } else {
+            (&self.puts, &puts)
+        };
+        if small.iter().any(|key| large.contains(key)) || self.deletes.touch(&puts) {
+            return Err(Invalid::DuplicateKey);
+        }
+        unite(&mut self.puts, puts);
+        Ok(())
+    }
+}
+
+/// The larger of the two takes in the smaller.
+fn unite<'a>(all: &mut BTreeSet<&'a [u8]>, mut other: BTreeSet<&'a [u8]>) {
+    if other.len() > all.len() {
+        std::mem::swap(all, &mut other);
+    }
+    all.extend(other);
 }
 
 /// Recurses as deep as the transaction is nested, which decoding has bounded.
@@ -47,16 +71,10 @@ fn changes(operations: &[RequestOp]) -> Result<Changes<'_>, Invalid> {
         };
         let success = changes(&nested.success)?;
         let failure = changes(&nested.failure)?;
-        for key in &success.puts {
-            all.put(key)?;
-        }
-        for key in &failure.puts {
-            // Only one of the two branches runs: the same key in both is one put.
-            if success.puts.contains(key) {
-                continue;
-            }
-            all.put(key)?;
-        }
+        // Only one of the two branches runs: the same key in both is one put.
+        let mut puts = success.puts;
+        unite(&mut puts, failure.puts);
+        all.put_all(puts)?;
         all.deletes.absorb(success.deletes);
         all.deletes.absorb(failure.deletes);
     }
@@ -137,6 +155,17 @@ impl<'a> Intervals<'a> {
             .range(..=key)
             .next_back()
             .is_some_and(|(_, end)| end.is_behind(key))
+    }
+
+    /// Whether one of the keys is in one of the intervals; looks at the fewer of the two.
+    fn touch(&self, keys: &BTreeSet<&[u8]>) -> bool {
+        if keys.len() < self.by_start.len() {
+            return keys.iter().any(|key| self.contains(key));
+        }
+        self.by_start.iter().any(|(start, end)| {
+            let first = keys.range(*start..).next();
+            first.is_some_and(|key| end.is_behind(key))
+        })
     }
 
     fn insert(&mut self, interval: Interval<'a>) {

@@ -113,16 +113,24 @@ pub(super) fn check_call<B>(request: &Request<B>) -> Result<(), Box<Response<Rep
     Ok(())
 }
 
-/// Reads the one message of a unary call. Longer than `limit` is refused in grpc-go's words.
+/// Reads the one message of a unary call. Longer than `limit` is refused in grpc-go's words; a
+/// message that is not whole after `patience` is waited for no longer.
 pub(super) async fn read_message<B>(
     headers: &HeaderMap,
     body: &mut B,
     limit: usize,
+    patience: Duration,
 ) -> Result<Bytes, Status>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let read = read_whole(headers, body, limit).await;
+    let read = tokio::time::timeout(patience, read_whole(headers, body, limit))
+        .await
+        .unwrap_or_else(|_| {
+            Err(Status::deadline_exceeded(
+                "quorate: the request message did not arrive in time",
+            ))
+        });
     if read.is_err() {
         drain(body).await;
     }

@@ -112,7 +112,10 @@ async fn propose(call: &Call, command: Command) -> Result<(Revision, Outcome), S
         .propose(command, call.deadline.at)
         .await
         .map_err(|error| status::failed(error, call.deadline))?;
-    Ok((reply.revision, reply.result.map_err(status::refused)?))
+    match reply.result.map_err(status::refused)? {
+        Outcome::TooLong { bytes } => Err(status::answer_too_long(bytes)),
+        outcome => Ok((reply.revision, outcome)),
+    }
 }
 
 /// An answer to another question: a bug of ours that must not look like a refusal.

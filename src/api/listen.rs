@@ -1,19 +1,23 @@
 //! Accepting clients.
 
 use super::dispatch::Doors;
+use super::preface;
 use crate::env::{Listener, Stream};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// How often an idle connection is asked whether it lives, and how long it may take to answer:
 /// without this a half-open link is never noticed (invariant 11).
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection must begin within this.
+const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
 /// Room for one request of the largest size without a round trip for the window.
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
@@ -27,14 +31,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// Concurrent streams of a connection are not limited, as in etcd: one client's thousands of
 /// watchers and waiting requests share a connection. What is bounded is inside: the node's own
-/// admission, and the message size.
+/// admission, and the message size. Connections are as many as the process may have files open, less
+/// what it needs itself; one more waits in the kernel's queue.
 pub async fn serve(mut listener: Box<dyn Listener>, doors: Doors, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
+    let connections_max = listener.connections_max().min(Semaphore::MAX_PERMITS);
+    let room = Arc::new(Semaphore::new(connections_max));
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(stream) => {
-                    connections.spawn(serve_connection(stream, doors.clone(), stop.clone()));
+            accepted = accept(listener.as_mut(), &room) => match accepted {
+                Ok((stream, permit)) => {
+                    let (doors, stop) = (doors.clone(), stop.clone());
+                    connections.spawn(async move {
+                        serve_connection(stream, doors, stop).await;
+                        drop(permit);
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept of a client failed");
@@ -50,6 +61,16 @@ pub async fn serve(mut listener: Box<dyn Listener>, doors: Doors, mut stop: watc
     if tokio::time::timeout(STOP_GRACE, finished).await.is_err() {
         connections.shutdown().await;
     }
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &mut dyn Listener,
+    room: &Arc<Semaphore>,
+) -> std::io::Result<(Stream, OwnedSemaphorePermit)> {
+    let permit = room.clone().acquire_owned().await;
+    let permit = permit.map_err(std::io::Error::other)?;
+    Ok((listener.accept().await?, permit))
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -72,10 +93,15 @@ async fn serve_connection(stream: Stream, doors: Doors, mut stop: watch::Receive
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+    let (stream, preface) = preface::listen_for(stream);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
+        () = preface.missing(PREFACE_PATIENCE) => {
+            tracing::debug!(peer, "a client connected and said nothing");
+            return;
+        }
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await

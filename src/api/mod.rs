@@ -32,6 +32,7 @@ mod health;
 mod kv;
 mod listen;
 mod maintenance;
+mod preface;
 mod status;
 mod txn_wire;
 mod validate;

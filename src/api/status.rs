@@ -7,6 +7,8 @@ use crate::state_machine::Refusal;
 use tonic::{Code, Status};
 
 const TOO_LARGE: (Code, &str) = (Code::InvalidArgument, "etcdserver: request is too large");
+/// What the leader's answers to one batch may take on their way to another member.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 const KEY_NOT_FOUND: (Code, &str) = (Code::InvalidArgument, "etcdserver: key not found");
 
 fn status((code, text): (Code, &'static str)) -> Status {
@@ -54,9 +56,7 @@ pub(super) fn refused(refusal: Refusal) -> Status {
 /// limit for every request, whichever came first, and the two have different names.
 pub(super) fn failed(error: NodeError, deadline: Deadline) -> Status {
     status(match error {
-        NodeError::NoLeader => (Code::Unavailable, "etcdserver: no leader"),
-        NodeError::LeaderChanged => (Code::Unavailable, "etcdserver: leader changed"),
-        NodeError::Timeout | NodeError::DeadlineExceeded => {
+        NodeError::Timeout => {
             if deadline.is_clients {
                 (
                     Code::DeadlineExceeded,
@@ -77,10 +77,16 @@ pub(super) fn failed(error: NodeError, deadline: Deadline) -> Status {
         // etcd sends this one without a code of its own: Unknown, although its table says
         // ResourceExhausted.
         NodeError::TooManyRequests => (Code::Unknown, "etcdserver: too many requests"),
-        NodeError::TooLarge => TOO_LARGE,
         NodeError::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
         NodeError::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
     })
+}
+
+/// The command was carried out; only its answer cannot be brought here. In grpc-go's words.
+pub(super) fn answer_too_long(bytes: u64) -> Status {
+    Status::resource_exhausted(format!(
+        "grpc: trying to send message larger than max ({bytes} vs. {ANSWER_BYTES_MAX})"
+    ))
 }
 
 pub(super) fn no_leader() -> Status {
@@ -118,12 +124,11 @@ mod tests {
 
     #[test]
     fn a_passed_deadline_is_named_after_its_owner() {
-        for error in [NodeError::Timeout, NodeError::DeadlineExceeded] {
-            assert_eq!(failed(error, deadline(true)).code(), Code::DeadlineExceeded);
-            let own = failed(error, deadline(false));
-            assert_eq!(own.code(), Code::Unavailable);
-            assert_eq!(own.message(), "etcdserver: request timed out");
-        }
+        let clients = failed(NodeError::Timeout, deadline(true));
+        assert_eq!(clients.code(), Code::DeadlineExceeded);
+        let own = failed(NodeError::Timeout, deadline(false));
+        assert_eq!(own.code(), Code::Unavailable);
+        assert_eq!(own.message(), "etcdserver: request timed out");
     }
 
     /// Clients retry a write on Unavailable only if the text is not one of the timeouts, so a write
@@ -131,14 +136,10 @@ mod tests {
     #[test]
     fn unknown_outcomes_never_look_like_a_plain_refusal() {
         for error in [
-            NodeError::NoLeader,
-            NodeError::LeaderChanged,
             NodeError::Timeout,
             NodeError::TimeoutLeaderFail,
             NodeError::TimeoutConnectionLost,
-            NodeError::DeadlineExceeded,
             NodeError::TooManyRequests,
-            NodeError::TooLarge,
             NodeError::Stopped,
         ] {
             let status = failed(error, deadline(false));

@@ -10,9 +10,7 @@ use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{RequestOp, TxnRequest};
 use bytes::{Buf, Bytes};
 use prost::DecodeError;
-use prost::encoding::{
-    DecodeContext, WireType, check_wire_type, decode_key, decode_varint, message, skip_field,
-};
+use prost::encoding::{DecodeContext, WireType, decode_key, message, skip_field};
 
 /// Transactions inside a transaction: as many as the log's decoder takes.
 pub(crate) use crate::state_machine::codec::NESTING_MAX;
@@ -113,19 +111,9 @@ fn decode_operation(mut bytes: Bytes, levels_left: usize) -> Result<RequestOp, T
 
 /// The bytes of an embedded message: a slice, not a copy.
 fn nested(wire_type: WireType, bytes: &mut Bytes) -> Result<Bytes, DecodeError> {
-    check_wire_type(WireType::LengthDelimited, wire_type)?;
-    let length = usize::try_from(decode_varint(bytes)?).unwrap_or(usize::MAX);
-    if length > bytes.remaining() {
-        // Let prost name it: a field that runs over the end.
-        let mut cut = bytes.slice(bytes.len()..);
-        skip_field(
-            WireType::SixtyFourBit,
-            1,
-            &mut cut,
-            DecodeContext::default(),
-        )?;
-    }
-    Ok(bytes.split_to(length.min(bytes.len())))
+    let mut body = Bytes::new();
+    prost::encoding::bytes::merge(wire_type, &mut body, bytes, DecodeContext::default())?;
+    Ok(body)
 }
 
 #[cfg(test)]

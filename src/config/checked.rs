@@ -2,7 +2,7 @@
 
 use super::flags::{ConfigError, Given};
 use super::urls::{self, PlainUrl};
-use super::{ClusterState, Config};
+use super::{ClusterState, Config, REQUEST_BYTES_MAX};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub(super) fn config(given: &Given) -> Result<Config, ConfigError> {
             None | Some(0) => SNAPSHOT_COUNT,
             Some(count) => count,
         },
-        max_request_bytes: size(given, "max-request-bytes", REQUEST_BYTES)?,
+        max_request_bytes: request_bytes(given)?,
         max_txn_ops: size(given, "max-txn-ops", TXN_OPS)?,
         log_level: log_level.to_owned(),
         peer_dial: parse_peer_dial(given.get("peer-dial").unwrap_or(""))?,
@@ -142,6 +142,18 @@ fn number(given: &Given, flag: &str) -> Result<Option<u64>, ConfigError> {
             "invalid value {text:?} for --{flag}: not a whole number"
         ))
     })
+}
+
+/// A larger request than members can hand to each other would stop the log for ever.
+fn request_bytes(given: &Given) -> Result<usize, ConfigError> {
+    let bytes = size(given, "max-request-bytes", REQUEST_BYTES)?;
+    if bytes > REQUEST_BYTES_MAX {
+        return Err(ConfigError::new(format!(
+            "--max-request-bytes={bytes} is too large: members hand each other requests of at most \
+             {REQUEST_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(bytes)
 }
 
 /// A size that must be at least one and fit four bytes, as lengths on the wire do.

@@ -24,6 +24,11 @@ pub const ETCD_STORAGE_VERSION: &str = "3.6.0";
 /// Our own.
 pub const QUORATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The largest `--max-request-bytes`. Our commands take up to two and a quarter times the bytes of
+/// the client's message (a transaction of the shortest ranges does), and an entry must fit a message
+/// between members together with the batch that it ended.
+pub const REQUEST_BYTES_MAX: usize = 24 << 20;
+
 /// A checked configuration: every URL parsed, every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

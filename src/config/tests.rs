@@ -265,6 +265,12 @@ fn every_mistake_is_one_sentence() {
             "--max-request-bytes=5000000000 is out of range",
             1,
         ),
+        (
+            &["--max-request-bytes=25165825"],
+            "--max-request-bytes=25165825 is too large: members hand each other requests of at \
+             most 25165824 bytes",
+            1,
+        ),
         (&["--log-level=loud"], "unrecognized level: \"loud\"", 1),
         (
             &["--peer-dial=http://h:1"],

@@ -18,6 +18,10 @@ pub trait Listener: Send {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Stream>>;
     /// The bound `host:port`, with the real port where 0 was asked for.
     fn local_address(&self) -> String;
+    /// How many connections may be open at once.
+    fn connections_max(&self) -> usize {
+        usize::MAX
+    }
 }
 
 trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -2,25 +2,16 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
-    #[error("no leader")]
-    NoLeader,
-    /// A read was abandoned because the leader changed under it.
-    #[error("leader changed")]
-    LeaderChanged,
+    /// The deadline passed, the client's own or ours.
     #[error("request timed out")]
     Timeout,
     #[error("request timed out, possibly due to previous leader failure")]
     TimeoutLeaderFail,
     #[error("request timed out, possibly due to connection lost")]
     TimeoutConnectionLost,
-    /// The client's own deadline passed.
-    #[error("deadline exceeded")]
-    DeadlineExceeded,
     /// A queue is full; certainly not carried out.
     #[error("too many requests")]
     TooManyRequests,
-    #[error("request is too large")]
-    TooLarge,
     /// The store cannot be read: a damaged disk.
     #[error("corrupt cluster")]
     Corrupt,
@@ -33,11 +24,7 @@ impl NodeError {
     pub fn is_unknown_outcome(self) -> bool {
         matches!(
             self,
-            Self::Timeout
-                | Self::TimeoutLeaderFail
-                | Self::TimeoutConnectionLost
-                | Self::DeadlineExceeded
-                | Self::Stopped
+            Self::Timeout | Self::TimeoutLeaderFail | Self::TimeoutConnectionLost | Self::Stopped
         )
     }
 }

@@ -9,7 +9,7 @@
 //! | [`core`] | opens the directory, joins the cluster, runs consensus and housekeeping |
 //! | [`data_dir`] [`founding`] [`bootstrap`] | whose directory, which ids, the first start |
 //! | [`propose`] | commands into the log, in batches |
-//! | [`read`] | read rounds |
+//! | [`read`] [`short`] | read rounds; which reads are short |
 //! | [`membership`] | who is in the cluster, for doors |
 //! | [`housekeeping`] [`sweeper`] | snapshots, purge, laggards, a hung disk; compacted revisions |
 
@@ -22,6 +22,7 @@ mod housekeeping;
 mod membership;
 mod propose;
 mod read;
+mod short;
 mod sweeper;
 mod weight;
 
@@ -30,20 +31,16 @@ pub use membership::Member;
 
 use crate::env::{Env, Worker};
 use crate::mvcc::{Sizes, Store};
-use crate::raft::{Consensus, Role};
+use crate::raft::{Consensus, LeaderHint, Role};
 use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
-use crate::types::{ClusterId, NodeId, RangeEnd, RangeQuery, RangeResult, Revision};
+use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
 use propose::Proposer;
 use read::Barrier;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-
-/// A range that may return more pairs than this is read on the readers' thread, so that it does
-/// not keep the doors from everybody else.
-const INLINE_PAIRS_MAX: i64 = 128;
 
 /// A running member. Cheap to clone.
 #[derive(Clone)]
@@ -130,9 +127,7 @@ impl Node {
         deadline: Instant,
     ) -> Result<(Revision, Result<RangeResult, Refusal>), NodeError> {
         self.current_enough(serializable, deadline).await?;
-        let short = query.range.end == RangeEnd::Single
-            || query.count_only
-            || (1..=INLINE_PAIRS_MAX).contains(&query.limit);
+        let short = short::is_short(&query);
         let store = self.store();
         let read = move || {
             let view = store.view()?;
@@ -178,15 +173,19 @@ impl Node {
 
     async fn read<T: Send + 'static>(
         &self,
-        inline: bool,
+        short: bool,
         read: impl FnOnce() -> Result<T, crate::mvcc::Error> + Send + 'static,
         deadline: Instant,
     ) -> Result<T, NodeError> {
-        let outcome = if inline {
+        let outcome = if short {
             read()
         } else {
-            match timeout_at(deadline, self.inner.readers.run(read)).await {
-                Ok(Ok(outcome)) => outcome,
+            let (waiting, read) = short::unless_abandoned(read);
+            let outcome = timeout_at(deadline, self.inner.readers.run(read)).await;
+            drop(waiting);
+            match outcome {
+                Ok(Ok(Some(outcome))) => outcome,
+                Ok(Ok(None)) => return Err(NodeError::Timeout),
                 Ok(Err(_)) => return Err(NodeError::Stopped),
                 Err(_) => return Err(NodeError::Timeout),
             }
@@ -240,7 +239,7 @@ impl Node {
 
     /// Whether this member knows a leader it may name.
     pub fn has_leader(&self) -> bool {
-        self.inner.consensus.status().leader.is_some()
+        self.inner.consensus.leader_watch().hint() != LeaderHint::Nobody
     }
 
     pub fn is_learner(&self) -> bool {

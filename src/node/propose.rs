@@ -293,7 +293,6 @@ async fn send(mut client: Client, batch: &Batch) -> Attempt {
         Some(Answer::Refused(refused)) => match refused.reason() {
             Reason::NotLeader => Attempt::NotTaken,
             Reason::TooManyRequests => Attempt::Done(Err(NodeError::TooManyRequests)),
-            Reason::TooLarge => Attempt::Done(Err(NodeError::TooLarge)),
         },
         Some(Answer::Unknown(_)) | None => Attempt::Done(Err(NodeError::TimeoutLeaderFail)),
     }

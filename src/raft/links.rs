@@ -6,6 +6,7 @@
 
 use super::address_book::AddressBook;
 use super::identity::{Introduce, SelfIdentity};
+use super::log_store::READ_BYTES_MAX;
 use super::type_config::MemberNode;
 use crate::env::Network;
 use crate::proto::peer::peer_client::PeerClient;
@@ -21,6 +22,11 @@ use tonic::transport::{Channel, Endpoint, Uri};
 /// The largest peer message: a read of the log holds at most [`super::log_store::READ_BYTES_MAX`],
 /// or one entry, and an entry is at most one batch plus one request.
 pub(super) const PEER_MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// A batch, the request that ended it, and the entries read before it.
+const _: () = assert!(
+    crate::config::REQUEST_BYTES_MAX * 9 / 4 + 4 * READ_BYTES_MAX <= PEER_MESSAGE_BYTES_MAX,
+    "every request that a door takes must fit a peer message"
+);
 /// HTTP/2 flow-control windows; a window must hold the appends in flight of one round trip.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;

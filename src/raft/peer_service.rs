@@ -13,7 +13,7 @@ use super::wire::{self, WireError};
 use crate::env::Worker;
 use crate::proto::peer;
 use crate::proto::peer::peer_server::{Peer, PeerServer};
-use crate::state_machine::codec::{decode_batch, encode_replies};
+use crate::state_machine::codec::{decode_batch, encode_replies_within};
 use crate::types::NodeId;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
@@ -442,7 +442,11 @@ impl Peer for PeerService {
             .await;
         let patience = Duration::from_millis(request.timeout_ms.into());
         match timeout(patience, outcome).await {
-            Ok(Ok(Ok(replies))) => answer(Answer::Replies(encode_replies(&replies))),
+            Ok(Ok(Ok(replies))) => {
+                // Room for the message around it.
+                let bytes_max = PEER_MESSAGE_BYTES_MAX - 1024;
+                answer(Answer::Replies(encode_replies_within(replies, bytes_max)))
+            }
             Ok(Ok(Err(ProposeFailure::NotLeader(leader)))) => {
                 refused(peer::refused::Reason::NotLeader, leader)
             }

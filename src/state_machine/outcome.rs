@@ -23,6 +23,11 @@ pub enum Outcome {
     Txn(TxnOutcome),
     Compacted,
     Published,
+    /// Carried out, but its answer of so many bytes was too long to be handed from the leader to
+    /// the member that was asked. Never made by apply.
+    TooLong {
+        bytes: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

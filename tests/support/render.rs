@@ -78,6 +78,7 @@ pub(crate) fn reply(reply: &Reply) -> String {
         Ok(Outcome::Txn(outcome)) => txn(outcome),
         Ok(Outcome::Compacted) => "compacted".to_owned(),
         Ok(Outcome::Published) => "published".to_owned(),
+        Ok(Outcome::TooLong { bytes }) => format!("too long: {bytes} bytes"),
         Err(refusal) => format!("refused: {refusal}"),
     };
     format!("@{} {result}", reply.revision)

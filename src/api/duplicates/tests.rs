@@ -156,6 +156,35 @@ fn any_operations() -> impl Strategy<Value = Vec<RequestOp>> {
     prop::collection::vec(tree, 0..5)
 }
 
+/// Many puts at the bottom of as many levels as are taken, a delete beside each level: the shape
+/// that costs most if every level looks at every key below it.
+#[test]
+fn a_deep_chain_over_many_puts_is_judged_as_plainly() {
+    let chain = |deepest: Vec<RequestOp>, top: Vec<RequestOp>| {
+        let mut operations = deepest;
+        for level in 0..100 {
+            let beside = delete(&format!("level{level}"), "");
+            operations = vec![beside, txn(operations, vec![])];
+        }
+        operations.extend(top);
+        operations
+    };
+    let bottom = || -> Vec<RequestOp> { (0..200).map(|n| put(&format!("key{n:03}"))).collect() };
+    for (deepest, top, accepted) in [
+        (bottom(), vec![], true),
+        (bottom(), vec![put("other")], true),
+        (bottom(), vec![put("key100")], false),
+        (bottom(), vec![delete("key100", "key101")], false),
+        (bottom(), vec![delete("key", "key000")], true),
+        (vec![put("level50")], vec![], false),
+        (vec![put("a")], vec![put("level50")], false),
+    ] {
+        let operations = chain(deepest, top);
+        assert_eq!(check(&operations).is_ok(), accepted);
+        assert_eq!(plainly(&operations).is_some(), accepted);
+    }
+}
+
 proptest! {
     #[test]
     fn the_fast_rule_is_the_plain_rule(operations in any_operations()) {

@@ -49,7 +49,36 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn read(headers: &HeaderMap, pieces: &[&[u8]]) -> Result<Bytes, Status> {
-    block_on(read_message(headers, &mut Pieces::of(pieces), LIMIT))
+    let mut body = Pieces::of(pieces);
+    block_on(read_message(
+        headers,
+        &mut body,
+        LIMIT,
+        Duration::from_secs(60),
+    ))
+}
+
+/// A body of which nothing more ever comes.
+struct Silence;
+
+impl Body for Silence {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_message_that_never_comes_is_not_waited_for() {
+    let patience = Duration::from_millis(1);
+    let headers = HeaderMap::new();
+    let read = block_on(read_message(&headers, &mut Silence, LIMIT, patience));
+    assert_eq!(read.unwrap_err().code(), Code::DeadlineExceeded);
 }
 
 #[test]
@@ -71,7 +100,8 @@ fn a_message_in_one_piece_is_not_copied() {
     let piece = Bytes::from(frame(b"some value"));
     let pointer = piece.as_ptr();
     let mut body = Pieces(VecDeque::from([Frame::data(piece)]));
-    let message = block_on(read_message(&HeaderMap::new(), &mut body, LIMIT)).unwrap();
+    let patience = Duration::from_secs(60);
+    let message = block_on(read_message(&HeaderMap::new(), &mut body, LIMIT, patience)).unwrap();
     assert_eq!(message.as_ptr(), pointer.wrapping_add(PREFIX_BYTES));
 }
 

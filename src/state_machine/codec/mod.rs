@@ -23,7 +23,7 @@ mod words;
 mod tests;
 
 pub use batch::{BatchBuilder, COMMAND_FORMAT_VERSION, decode_batch, is_puts_only};
-pub use reply::{decode_replies, encode_replies};
+pub use reply::{decode_replies, encode_replies, encode_replies_within};
 
 /// Transactions inside each other inside a transaction. The door lets no more in, by this same
 /// constant: what is in the log and cannot be decoded stops every member for good. Beyond any budget

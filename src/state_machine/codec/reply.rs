@@ -8,7 +8,7 @@ use super::{CodecError, LEVELS_MAX};
 use crate::state_machine::outcome::{
     OperationOutcome, OperationResult, Outcome, Refusal, Reply, TxnOutcome,
 };
-use crate::storage::varint::put_i64;
+use crate::storage::varint::{put_i64, put_u64};
 use crate::types::KeyValue;
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -20,6 +20,7 @@ const COMPACTED: u8 = 4;
 const PUBLISHED: u8 = 5;
 /// Only inside a transaction.
 const RANGE: u8 = 6;
+const TOO_LONG: u8 = 7;
 /// A refusal: this plus its number.
 const REFUSED: u8 = 0x80;
 
@@ -45,14 +46,48 @@ fn refusal_tag(refusal: Refusal) -> u8 {
 pub fn encode_replies(replies: &[Reply]) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(COMMAND_FORMAT_VERSION);
-    put_list(&mut out, replies, |out, reply| {
-        put_i64(out, reply.revision);
-        match &reply.result {
-            Ok(outcome) => put_outcome(out, outcome),
-            Err(refusal) => out.put_u8(refusal_tag(*refusal)),
-        }
-    });
+    put_list(&mut out, replies, put_reply);
     out.freeze()
+}
+
+fn put_reply(out: &mut BytesMut, reply: &Reply) {
+    put_i64(out, reply.revision);
+    match &reply.result {
+        Ok(outcome) => put_outcome(out, outcome),
+        Err(refusal) => out.put_u8(refusal_tag(*refusal)),
+    }
+}
+
+/// [`encode_replies`] in at most `bytes_max`: the longest replies give way to
+/// [`Outcome::TooLong`], as many as must, so that the others' askers get theirs.
+pub fn encode_replies_within(mut replies: Vec<Reply>, bytes_max: usize) -> Bytes {
+    let whole = encode_replies(&replies);
+    if whole.len() <= bytes_max {
+        return whole;
+    }
+    let mut excess = whole.len() - bytes_max;
+    drop(whole);
+    let mut by_length: Vec<(usize, usize)> = Vec::with_capacity(replies.len());
+    for (at, reply) in replies.iter().enumerate() {
+        by_length.push((encoded_len(reply), at));
+    }
+    by_length.sort_unstable();
+    while excess > 0
+        && let Some((bytes, at)) = by_length.pop()
+    {
+        let reply = &mut replies[at];
+        reply.result = Ok(Outcome::TooLong {
+            bytes: bytes as u64,
+        });
+        excess = excess.saturating_sub(bytes.saturating_sub(encoded_len(reply)));
+    }
+    encode_replies(&replies)
+}
+
+fn encoded_len(reply: &Reply) -> usize {
+    let mut alone = BytesMut::new();
+    put_reply(&mut alone, reply);
+    alone.len()
 }
 
 /// The reverse of [`encode_replies`]. Keys and values are slices of `bytes`.
@@ -87,6 +122,10 @@ fn put_outcome(out: &mut BytesMut, outcome: &Outcome) {
         Outcome::Txn(txn) => put_txn(out, txn),
         Outcome::Compacted => out.put_u8(COMPACTED),
         Outcome::Published => out.put_u8(PUBLISHED),
+        Outcome::TooLong { bytes } => {
+            out.put_u8(TOO_LONG);
+            put_u64(out, *bytes);
+        }
     }
 }
 
@@ -102,6 +141,9 @@ fn read_outcome(reader: &mut Reader<'_>, tag: u8) -> Result<Outcome, CodecError>
         TXN => Outcome::Txn(read_txn(reader, LEVELS_MAX)?),
         COMPACTED => Outcome::Compacted,
         PUBLISHED => Outcome::Published,
+        TOO_LONG => Outcome::TooLong {
+            bytes: reader.input.u64()?,
+        },
         _ => return Err(CodecError::Malformed),
     })
 }

@@ -182,6 +182,7 @@ fn reply() -> impl Strategy<Value = Reply> {
             .prop_map(|(succeeded, results)| Outcome::Txn(outcome(succeeded, results))),
         Just(Outcome::Compacted),
         Just(Outcome::Published),
+        any::<u64>().prop_map(|bytes| Outcome::TooLong { bytes }),
     ];
     let refused = select(vec![
         Refusal::Compacted,
@@ -198,6 +199,41 @@ fn encode(commands: &[Command]) -> Bytes {
     let mut batch = BatchBuilder::new();
     commands.iter().for_each(|command| batch.push(command));
     batch.finish()
+}
+
+#[test]
+fn only_the_longest_replies_give_way() {
+    let reply = |length: usize| Reply {
+        revision: 7,
+        result: Ok(Outcome::Put {
+            prev_kv: Some(KeyValue {
+                value: vec![b'v'; length].into(),
+                ..Default::default()
+            }),
+        }),
+    };
+    let replies = vec![reply(10), reply(5000), reply(300), reply(3000)];
+    let all = encode_replies(&replies).len();
+    assert_eq!(
+        encode_replies_within(replies.clone(), all),
+        encode_replies(&replies)
+    );
+    for (bytes_max, given_up) in [(all - 1, 1), (3400, 1), (3300, 2), (400, 2), (300, 3)] {
+        let bytes = encode_replies_within(replies.clone(), bytes_max);
+        assert!(bytes.len() <= bytes_max, "{bytes_max}");
+        let decoded = decode_replies(bytes).unwrap();
+        let mut gone = 0;
+        for (reply, whole) in decoded.iter().zip(&replies) {
+            if matches!(reply.result, Ok(Outcome::TooLong { bytes }) if bytes >= 300) {
+                gone += 1;
+                assert_eq!(reply.revision, whole.revision);
+            } else {
+                assert_eq!(reply, whole);
+            }
+        }
+        assert_eq!(gone, given_up, "{bytes_max}");
+        assert_eq!(decoded[0], replies[0]);
+    }
 }
 
 proptest! {
