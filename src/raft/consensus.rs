@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Apply commands that may wait in front of the state machine. openraft blocks its core when this
-/// is full, heartbeats and votes included, so [`super::peer_service`] stops taking entries long
+/// is full, heartbeats and votes included, so [`super::incoming`] stops taking entries long
 /// before.
 const STATE_MACHINE_QUEUE: u64 = 4096;
 /// Entries of one append message; its bytes are capped by `log_store::READ_BYTES_MAX`.

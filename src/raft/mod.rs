@@ -14,7 +14,7 @@
 //! | no byte limits on messages and appends | [`log_store`] (`READ_BYTES_MAX`), `node/propose` (batch bytes) |
 //! | a write on a leader without quorum never returns | `node/propose`: deadlines |
 //! | a slow follower pins the leader's log | [`network`] (stall watchdog, kick), `node/housekeeping` |
-//! | a slow state machine blocks heartbeats and votes | [`peer_service`] (`APPLY_LAG_MAX`), [`applier`] (own thread) |
+//! | a slow state machine blocks heartbeats and votes | [`incoming`] (`APPLY_LAG_MAX`), [`applier`] (own thread) |
 //! | a node id reused with an empty disk votes twice | [`identity`]: incarnations, pinned by peers |
 //! | `pre_vote` is granted by default | [`network`], [`peer_service`]: the real RPC |
 //! | an answer to entries counts for a later notice, too fresh for a read index | [`quorum_round`]: a round of our own |
@@ -27,6 +27,7 @@ mod consensus;
 mod factory;
 mod formats;
 mod identity;
+mod incoming;
 mod inspect;
 mod links;
 pub mod log;

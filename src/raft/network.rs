@@ -192,7 +192,7 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
                 kick: self.kick.clone(),
                 node: self.node,
             };
-            Ok(Box::pin(stream::unfold(Some(session), Session::next)) as BoxStream<'s, _>)
+            Ok(Box::pin(stream::unfold(Some(session), Session::next).fuse()) as BoxStream<'s, _>)
         })
     }
 }

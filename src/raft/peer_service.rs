@@ -6,6 +6,7 @@
 
 use super::consensus::{Consensus, ProposeFailure, ReadFailure};
 use super::identity::{Caller, Pins};
+use super::incoming;
 use super::links::PEER_MESSAGE_BYTES_MAX;
 use super::snapshot_receive::{Receiver, Refused, plausible};
 use super::type_config::{TypeConfig, Vote, position_of, vote_of};
@@ -16,7 +17,6 @@ use crate::proto::peer::peer_server::{Peer, PeerServer};
 use crate::state_machine::codec::{decode_batch, encode_replies_within};
 use crate::types::NodeId;
 use futures_util::stream::BoxStream;
-use futures_util::{Stream, StreamExt, stream};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderRequest, VoteRequest,
@@ -27,9 +27,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Entries taken in and not yet applied before this member stops reading more from its leader.
-/// Heartbeats and votes go on; without this gate a slow state machine would block openraft's core.
-const APPLY_LAG_MAX: u64 = 2048;
 /// Forwarded batches in flight; more are refused at once.
 const FORWARDS_MAX: usize = 256;
 
@@ -157,74 +154,8 @@ fn speaks_for_itself(caller: Caller, node: NodeId) -> Result<(), Status> {
     ))
 }
 
-fn stopped(error: impl std::fmt::Display) -> Status {
+pub(super) fn stopped(error: impl std::fmt::Display) -> Status {
     Status::unavailable(format!("consensus has stopped: {error}"))
-}
-
-/// Entries as openraft wants them: decoded, and read only as fast as they are applied. A bad
-/// message ends the stream, and its reason is told by the answers' side.
-struct Entries {
-    service: PeerService,
-    consensus: Consensus,
-    caller: Caller,
-    requests: Streaming<peer::AppendRequest>,
-    /// The last index that the leader called committed in an earlier message.
-    committed: u64,
-    error: Arc<OnceLock<Status>>,
-}
-
-impl Entries {
-    async fn next(mut self) -> Option<(AppendEntriesRequest<TypeConfig>, Self)> {
-        match self.read().await {
-            Ok(Some(request)) => Some((request, self)),
-            Ok(None) => None,
-            Err(status) => {
-                tracing::debug!(%status, "a stream of entries ends");
-                self.error.set(status).ok();
-                None
-            }
-        }
-    }
-
-    async fn read(&mut self) -> Result<Option<AppendEntriesRequest<TypeConfig>>, Status> {
-        let Some(request) = self.requests.message().await? else {
-            return Ok(None);
-        };
-        let request = self.service.read_append(self.caller, request)?;
-        if let Some(last) = request.entries.last() {
-            // Only what an earlier message called committed can be applied by now: waiting for more
-            // would be waiting for this very message.
-            let target = last
-                .log_id
-                .index
-                .saturating_sub(APPLY_LAG_MAX)
-                .min(self.committed);
-            let mut applied = self.consensus.applied();
-            applied
-                .wait_for(|applied| *applied >= target)
-                .await
-                .map_err(stopped)?;
-        }
-        if let Some(committed) = &request.leader_commit {
-            self.committed = self.committed.max(committed.index);
-        }
-        self.consensus.heard_leader();
-        Ok(Some(request))
-    }
-}
-
-fn answers(
-    results: impl Stream<Item = Result<StreamAppendResult<TypeConfig>, impl std::fmt::Display>>
-    + Send
-    + 'static,
-    error: Arc<OnceLock<Status>>,
-) -> BoxStream<'static, Result<peer::AppendResponse, Status>> {
-    let results = results.map(|result| match result {
-        Ok(answer) => Ok(wire::answer_to_proto(&answer)),
-        Err(fatal) => Err(stopped(fatal)),
-    });
-    let last_word = stream::once(async move { error.get().cloned() });
-    Box::pin(results.chain(last_word.filter_map(async |status| status.map(Err))))
 }
 
 #[tonic::async_trait]
@@ -236,19 +167,14 @@ impl Peer for PeerService {
         request: Request<Streaming<peer::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         let caller = self.caller(&request).await?;
-        let consensus = self.consensus()?.clone();
-        let error = Arc::new(OnceLock::new());
-        let entries = Entries {
-            service: self.clone(),
-            consensus: consensus.clone(),
-            caller,
-            requests: request.into_inner(),
-            committed: 0,
-            error: error.clone(),
-        };
-        let entries = Box::pin(stream::unfold(entries, Entries::next));
-        let results = consensus.raft().stream_append(entries);
-        Ok(Response::new(answers(results, error)))
+        let consensus = self.consensus()?;
+        let service = self.clone();
+        let read = move |request| service.read_append(caller, request);
+        Ok(Response::new(incoming::answered(
+            consensus,
+            request.into_inner(),
+            read,
+        )))
     }
 
     async fn heartbeat(
