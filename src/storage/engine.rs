@@ -198,3 +198,33 @@ impl Engine {
         Ok(value.unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Bounds, Scan, keys};
+
+    #[test]
+    fn the_end_of_what_is_dropped_belongs_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), &EngineOptions::small()).unwrap();
+        let mut batch = engine.batch();
+        for revision in 2..=6 {
+            batch.put(Family::Events, &keys::event(revision, 0), b"");
+        }
+        engine.write(batch).unwrap();
+        engine.settle(Family::Events);
+        let is_empty = || {
+            let view = engine.latest();
+            let cursor = view.cursor(Family::Events, Bounds::default(), Scan::Short);
+            cursor.unwrap().key().is_none()
+        };
+        let from = keys::event(0, 0);
+        engine
+            .drop_event_files(&from, &keys::event(5, u32::MAX))
+            .unwrap();
+        assert!(!is_empty());
+        engine.drop_event_files(&from, &keys::event(6, 0)).unwrap();
+        assert!(is_empty());
+    }
+}
