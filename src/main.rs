@@ -4,6 +4,7 @@ use quorate::config::{self, Start};
 use quorate::ctl;
 use quorate::env::Env;
 use quorate::{server, telemetry};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,24 +22,30 @@ Called by the name `etcd` it takes etcd's command line, called `etcdctl` etcdctl
 ";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args();
+    let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let program = Path::new(&program)
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or("");
-    let mut arguments: Vec<String> = arguments.collect();
-    match (program, arguments.first().map(String::as_str)) {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    match (program, arguments.first().and_then(|word| word.to_str())) {
         ("etcd", _) => serve(arguments),
         ("etcdctl", _) => ctl::run(&arguments, &Env::real()),
         (_, Some("serve")) => serve(arguments.split_off(1)),
-        (_, None | Some("help" | "-h" | "--help")) => print(USAGE),
+        (_, Some("help" | "-h" | "--help")) => print(USAGE),
+        _ if arguments.is_empty() => print(USAGE),
         (_, Some("--version" | "-version" | "version")) => serve(vec!["--version".into()]),
         _ => ctl::run(&arguments, &Env::real()),
     }
 }
 
-fn serve(arguments: Vec<String>) -> ExitCode {
+fn serve(arguments: Vec<OsString>) -> ExitCode {
+    let arguments = arguments.into_iter().map(OsString::into_string);
+    let arguments: Vec<String> = match arguments.collect() {
+        Ok(arguments) => arguments,
+        Err(word) => return fail(&format!("{word:?} is no text"), 2),
+    };
     // A variable that is not Unicode is nobody's option; etcd's are.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -62,10 +69,7 @@ fn serve(arguments: Vec<String>) -> ExitCode {
     }
     match server::run(config, env) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            fail(&format!("{error:#}"), 1)
-        }
+        Err(error) => fail(&format!("{error:#}"), 1),
     }
 }
 

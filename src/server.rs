@@ -104,7 +104,12 @@ pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> any
     };
     close.send_replace(true);
     while tasks.join_next().await.is_some() {}
-    ended.context("Raft's thread is gone")?
+    let ended = ended.context("Raft's thread is gone")?;
+    if let Err(error) = &ended {
+        // For whoever collects the log of a member that ran; one that did not start only says why.
+        tracing::error!("{error:#}");
+    }
+    ended
 }
 
 async fn listen(

@@ -205,6 +205,18 @@ pub(super) fn size(bytes: i64) -> String {
     }
 }
 
+/// `strconv.ParseBool` and its words.
+pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!(
+            "strconv.ParseBool: parsing {}: invalid syntax",
+            quote(text.as_bytes())
+        )),
+    }
+}
+
 /// [`parse_int`] of a decimal number.
 pub(super) fn parse_decimal(text: &str) -> Result<i64, String> {
     parse_int(text, 10)

@@ -7,7 +7,9 @@ use super::run::{Done, Failure, Session};
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest};
 use bytes::Bytes;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 
 const BOTH_RANGES: &str = "`--prefix` and `--from-key` cannot be set at the same time, choose one";
 const TOO_MANY: &str =
@@ -144,7 +146,7 @@ pub(super) fn put_request(options: &Put) -> Result<PutRequest, Failure> {
                 "put command needs only 1 argument when 'ignore-value' is set",
             ));
         }
-        Some(value) => Bytes::from(value.clone()),
+        Some(value) => bytes_of(value),
         None if options.ignore_value => Bytes::new(),
         None => from_stdin()?,
     };
@@ -152,7 +154,7 @@ pub(super) fn put_request(options: &Put) -> Result<PutRequest, Failure> {
         Failure::bad_arguments(format!("bad lease ID ({why}), expecting ID in Hex"))
     })?;
     Ok(PutRequest {
-        key: Bytes::from(key.clone()),
+        key: bytes_of(key),
         value,
         lease,
         prev_kv: options.prev_kv,
@@ -193,15 +195,17 @@ pub(super) fn delete_request(options: &Del) -> Result<DeleteRangeRequest, Failur
     })
 }
 
+/// A word of the command line as it stands: it need not be text.
+fn bytes_of(word: &OsStr) -> Bytes {
+    Bytes::copy_from_slice(word.as_bytes())
+}
+
 /// The key and the end of a range; nothing as a prefix, or to start from, is everything.
-fn range(key: &str, end: Option<&String>, prefix: bool, from_key: bool) -> (Bytes, Bytes) {
+fn range(key: &OsStr, end: Option<&OsString>, prefix: bool, from_key: bool) -> (Bytes, Bytes) {
     const ZERO: Bytes = Bytes::from_static(b"\0");
-    let key = Bytes::from(key.to_owned());
+    let key = bytes_of(key);
     match (prefix, from_key) {
-        (false, false) => (
-            key,
-            end.map_or_else(Bytes::new, |end| Bytes::from(end.clone())),
-        ),
+        (false, false) => (key, end.map_or_else(Bytes::new, |end| bytes_of(end))),
         _ if key.is_empty() => (ZERO, ZERO),
         (true, _) => {
             let end = prefix_end(&key);
@@ -237,11 +241,14 @@ mod tests {
     #[test]
     fn nothing_as_a_prefix_is_everything() {
         let all = (Bytes::from("\0"), Bytes::from("\0"));
-        assert_eq!(range("", None, true, false), all);
-        assert_eq!(range("", None, false, true), all);
-        assert_eq!(range("k", None, false, true), ("k".into(), "\0".into()));
+        let word = OsStr::new;
+        assert_eq!(range(word(""), None, true, false), all);
+        assert_eq!(range(word(""), None, false, true), all);
+        let from_k = ("k".into(), "\0".into());
+        assert_eq!(range(word("k"), None, false, true), from_k);
+        let end = OsString::from("m");
         assert_eq!(
-            range("k", Some(&"m".into()), false, false),
+            range(word("k"), Some(&end), false, false),
             ("k".into(), "m".into())
         );
     }

@@ -1,6 +1,6 @@
 //! Dispatch: parse, connect, call, print, exit with etcdctl's code.
 
-use super::options::{Command, EndpointCommand, Global, MemberCommand, Options};
+use super::options::{Command, EndpointCommand, Global, MemberCommand, Options, with_environment};
 use super::print::{self, Answer, Format};
 use super::{endpoint, kv, txn};
 use crate::client::{Client, ClientError};
@@ -9,6 +9,7 @@ use crate::env::Env;
 use crate::proto::etcdserverpb::MemberListRequest;
 use clap::Parser;
 use clap::error::ErrorKind;
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -95,9 +96,9 @@ impl Session {
 }
 
 /// Runs one client command to its end. `arguments` are without the program's name.
-pub fn run(arguments: &[String], env: &Env) -> ExitCode {
-    let program = std::iter::once("quorate").chain(arguments.iter().map(String::as_str));
-    let options = match Options::try_parse_from(program) {
+pub fn run(arguments: &[OsString], env: &Env) -> ExitCode {
+    let words = with_environment(arguments, |name| std::env::var_os(name));
+    let options = match Options::try_parse_from(words) {
         Ok(options) => options,
         Err(error) => return misunderstood(&error),
     };
@@ -120,6 +121,9 @@ pub fn run(arguments: &[String], env: &Env) -> ExitCode {
 async fn execute(options: Options, env: Env) -> Result<Done, Failure> {
     let Options { global, command } = options;
     let format = Format::parse(&global.write_out)?;
+    if let Some(refusal) = global.refusal() {
+        return Err(Failure::bad_arguments(refusal));
+    }
     let Global {
         dial_timeout,
         command_timeout,

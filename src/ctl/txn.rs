@@ -19,7 +19,9 @@ use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUn
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{Compare, RequestOp, TxnRequest};
 use clap::Parser;
+use std::ffi::OsString;
 use std::io::{BufRead, Write};
+use std::os::unix::ffi::OsStringExt;
 
 pub(super) async fn run(session: &Session, options: &Txn) -> Result<Done, Failure> {
     if !options.arguments.is_empty() {
@@ -171,7 +173,7 @@ fn parse_operation(line: &str) -> Result<RequestOp, Failure> {
 }
 
 /// Words with blanks in quotes: `"…"` with Go's escapes, `'…'` as it stands.
-fn words(line: &str) -> Result<Vec<String>, Failure> {
+fn words(line: &str) -> Result<Vec<OsString>, Failure> {
     let mut words = Vec::new();
     let mut characters = line.chars().peekable();
     while let Some(&first) = characters.peek() {
@@ -180,10 +182,7 @@ fn words(line: &str) -> Result<Vec<String>, Failure> {
         } else if first == '"' {
             let bytes = go::unquote(&mut characters)
                 .ok_or_else(|| Failure::invalid_input(format!("invalid txn request: {line}")))?;
-            // A word that is no text cannot come from a command line either.
-            let word = String::from_utf8(bytes)
-                .map_err(|error| Failure::invalid_input(error.to_string()))?;
-            words.push(word);
+            words.push(OsString::from_vec(bytes));
         } else if first == '\'' {
             characters.next();
             let mut word = String::new();
@@ -197,13 +196,13 @@ fn words(line: &str) -> Result<Vec<String>, Failure> {
                     }
                 }
             }
-            words.push(word);
+            words.push(word.into());
         } else {
             let mut word = String::new();
             while let Some(character) = characters.next_if(|character| !character.is_whitespace()) {
                 word.push(character);
             }
-            words.push(word);
+            words.push(word.into());
         }
     }
     Ok(words)

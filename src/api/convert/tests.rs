@@ -461,3 +461,29 @@ fn inner_headers_show_only_the_revision_and_a_nested_answers_nothing() {
     };
     assert_eq!(put.header, only(4));
 }
+
+/// What `config::REQUEST_BYTES_MAX` counts on.
+#[test]
+fn our_commands_take_at_most_nine_quarters_of_the_message() {
+    let odd = WireCompare {
+        target: 77,
+        key: "k".into(),
+        ..WireCompare::default()
+    };
+    let range = operation_of(Request::RequestRange(range_of("k")));
+    let nested = operation_of(Request::RequestTxn(TxnRequest::default()));
+    for dense in [
+        success(vec![range; 1000]),
+        success(vec![nested; 1000]),
+        TxnRequest {
+            compare: vec![odd; 1000],
+            ..TxnRequest::default()
+        },
+    ] {
+        let message_bytes = prost::Message::encoded_len(&dense);
+        let mut batch = crate::state_machine::BatchBuilder::new();
+        batch.push(&crate::state_machine::Command::Txn(txn(dense).unwrap()));
+        let bytes = batch.finish().len();
+        assert!(bytes * 4 <= message_bytes * 9, "{bytes} of {message_bytes}");
+    }
+}
