@@ -5,11 +5,13 @@
 
 use crate::api::{self, Doors, Limits};
 use crate::config::Config;
-use crate::env::{Env, Listener};
+use crate::env::threads::exit_after;
+use crate::env::{Env, Listener, Threads};
 use crate::node::{Node, NodeError, core};
 use crate::state_machine::command::{Command, MemberAttributes};
 use crate::types::HexId;
 use anyhow::Context;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -18,6 +20,8 @@ use tokio::time::{Instant, sleep};
 /// On so few processors consensus and the doors share one thread: a put then needs two wake-ups
 /// less, which is worth more there than a thread that would have no processor of its own.
 const SHARED_CORES_MAX: usize = 2;
+/// From a signal to the end of the process, at most. Closing has its own, shorter limit.
+const STOP_LIMIT: Duration = Duration::from_secs(25);
 /// Pause between two attempts of a member to publish itself.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
@@ -32,15 +36,29 @@ pub fn run(config: Config, env: Env) -> anyhow::Result<()> {
         .context("make the doors' runtime")?;
     runtime.block_on(async {
         let (stop, stopping) = watch::channel(false);
-        let signals = signals(stop)?;
+        let threads = env.threads.clone();
+        let signals = signals(stop, threads.clone())?;
         let served = serve(config, env, stopping).await;
         signals.abort();
+        limit_stop(threads.as_ref());
         served
     })
 }
 
+/// From now on the process has so much time left. A member that hangs would be neither alive nor
+/// started anew.
+fn limit_stop(threads: &dyn Threads) {
+    let limited = threads.spawn("stop-limit", Box::new(|| exit_after(STOP_LIMIT)));
+    if let Err(error) = limited {
+        tracing::warn!(%error, "the stop has no time limit");
+    }
+}
+
 /// Turns the first SIGTERM or SIGINT into a stop.
-fn signals(stop: watch::Sender<bool>) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+fn signals(
+    stop: watch::Sender<bool>,
+    threads: Arc<dyn Threads>,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -49,6 +67,7 @@ fn signals(stop: watch::Sender<bool>) -> anyhow::Result<tokio::task::JoinHandle<
             _ = terminate.recv() => tracing::info!("SIGTERM received"),
             _ = interrupt.recv() => tracing::info!("SIGINT received"),
         }
+        limit_stop(threads.as_ref());
         stop.send_replace(true);
         // Keeps the sender, and with it the meaning of "not stopped", until the end.
         std::future::pending::<()>().await;

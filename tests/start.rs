@@ -197,23 +197,3 @@ async fn a_damaged_snapshot_is_in_nobodys_way() {
     finds(&cluster, 0, "a", "1").await;
     assert!(!dir.exists());
 }
-
-#[tokio::test]
-async fn a_member_whose_disk_hangs_stops_all_the_same() {
-    let mut cluster = Cluster::started(1);
-    cluster.put(0, "a", "1").await;
-    cluster.gates[0].hang();
-    let mut kv = cluster.kv(0);
-    let request = quorate::proto::etcdserverpb::PutRequest {
-        key: "b".into(),
-        value: "2".into(),
-        ..Default::default()
-    };
-    let waiting = tokio::spawn(async move { kv.put(request).await });
-    let member = cluster.take(0);
-    let end = tokio::task::spawn_blocking(|| member.stop()).await.unwrap();
-    let reason = format!("{:#}", end.unwrap_err());
-    assert!(reason.contains("the disk hangs"), "{reason}");
-    cluster.gates[0].release();
-    waiting.await.unwrap().ok();
-}

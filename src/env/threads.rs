@@ -6,6 +6,7 @@ use super::network::BoxFuture;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Jobs that may wait for one worker; whoever comes with one more waits with it.
@@ -104,6 +105,13 @@ impl Worker {
 /// Lets another thread have the processor, for a wait of microseconds.
 pub fn yield_now() {
     thread::yield_now();
+}
+
+/// Ends the process after a while, whatever it does then. A thread that hangs in the kernel, on a
+/// dead disk, cannot be told to stop, and neither can a destructor that waits for it.
+pub fn exit_after(limit: Duration) {
+    thread::sleep(limit);
+    std::process::exit(1);
 }
 
 #[derive(Debug, Clone, Copy)]

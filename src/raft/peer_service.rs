@@ -8,8 +8,8 @@ use super::consensus::{Consensus, ProposeFailure, ReadFailure};
 use super::identity::{Caller, Pins};
 use super::incoming;
 use super::links::PEER_MESSAGE_BYTES_MAX;
-use super::snapshot_receive::{Receiver, Refused, plausible};
-use super::type_config::{TypeConfig, Vote, position_of, vote_of};
+use super::snapshot_receive::{Receiver, Refused, higher_vote, plausible};
+use super::type_config::{TypeConfig, Vote, position_of};
 use super::wire::{self, WireError};
 use crate::env::Worker;
 use crate::proto::peer;
@@ -122,14 +122,7 @@ impl PeerService {
     }
 
     fn refuse_snapshot(&self, reason: Refused) -> Status {
-        match reason {
-            Refused::Status(status) => status,
-            Refused::Newer(reason) => {
-                let status = Status::failed_precondition(reason.as_str());
-                self.shared.fatal.try_send(reason).ok();
-                status
-            }
-        }
+        reason.into_status(&self.shared.fatal)
     }
 
     /// The vote of a snapshot's sender, who must have been elected.
@@ -273,12 +266,10 @@ impl Peer for PeerService {
         let status = self.consensus()?.status();
         let offer = request.into_inner();
         let vote = self.sender_of(caller, offer.vote)?;
-        // A deposed leader must not disturb what the new one sends.
-        let own = vote_of(status.term, status.voted_for, status.vote_committed);
-        if vote.partial_cmp(&own).is_none_or(std::cmp::Ordering::is_lt) {
+        if let Some(higher) = higher_vote(&status, &vote) {
             return Ok(Response::new(peer::SnapshotAnswer {
                 held_bytes: Vec::new(),
-                vote: Some(wire::vote_to_proto(&own)),
+                vote: Some(wire::vote_to_proto(&higher)),
             }));
         }
         let last = offer.last.map(wire::position_from_proto);

@@ -121,14 +121,14 @@ impl Snapshots {
         randomness: Arc<dyn Randomness>,
         worker: Worker,
     ) -> io::Result<Self> {
-        disk.create_dir_all(&dir)?;
         let home = Home {
-            disk: disk.clone(),
+            disk,
             worker,
             sends: Sends::default(),
         };
+        home.disk.create_dir_all(&dir)?;
         let mut newest: Option<Snapshot> = None;
-        for name in disk.list(&dir)? {
+        for name in home.disk.list(&dir)? {
             let path = dir.join(&name);
             if name.starts_with("recv-") {
                 continue;
@@ -139,7 +139,7 @@ impl Snapshots {
                 read_manifest(&home, &path)?
             };
             let Some(found) = found else {
-                disk.remove_dir_all(&path)?;
+                home.disk.remove_dir_all(&path)?;
                 continue;
             };
             let newer = newest.as_ref().is_none_or(|best| {

@@ -5,17 +5,19 @@
 
 use super::snapshot::{Label, SNAPSHOT_FORMAT_VERSION, Snapshot, Snapshots};
 use super::snapshot_dir::{SnapshotDir, SnapshotFile, checksum};
-use super::type_config::Vote;
+use super::status::Status as MemberStatus;
+use super::type_config::{Vote, vote_of};
 use super::wire::{self, WireError};
 use crate::env::Disk;
 use crate::mvcc::Store;
 use crate::proto::peer;
 use crate::types::Position;
+use std::cmp::Ordering;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -46,6 +48,21 @@ pub(super) enum Refused {
 impl From<Status> for Refused {
     fn from(status: Status) -> Self {
         Self::Status(status)
+    }
+}
+
+impl Refused {
+    /// What the sender hears; a reason to stop goes to whoever stops the process.
+    pub(super) fn into_status(self, fatal: &mpsc::Sender<String>) -> Status {
+        match self {
+            Self::Status(status) => status,
+            Self::Newer(reason) => {
+                let status = Status::failed_precondition(reason.as_str());
+                // Full means that an earlier reason is on its way already.
+                fatal.try_send(reason).ok();
+                status
+            }
+        }
     }
 }
 
@@ -199,6 +216,14 @@ impl Receiver {
             .map_err(internal)?;
         Ok((vote, snapshot?))
     }
+}
+
+/// The vote of this member if it is higher: a deposed leader must not disturb what the new one
+/// sends.
+pub(super) fn higher_vote(status: &MemberStatus, vote: &Vote) -> Option<Vote> {
+    let own = vote_of(status.term, status.voted_for, status.vote_committed);
+    let is_lower = vote.partial_cmp(&own).is_none_or(Ordering::is_lt);
+    is_lower.then_some(own)
 }
 
 /// What openraft asserts of a snapshot, asked of a value that came over the network.

@@ -4,9 +4,9 @@ use super::applier::Applier;
 use super::log::LogState;
 use super::snapshot::{Label, Snapshot, Snapshots, label_of};
 use super::snapshot_dir::{SnapshotFile, checksum};
-use super::snapshot_receive::{Receiving, Refused, prepare, verify};
+use super::snapshot_receive::{Receiving, Refused, plausible, prepare, verify};
 use super::state_dir::StateDir;
-use super::type_config::log_id_of;
+use super::type_config::{log_id_of, vote_of};
 use crate::env::{Disk, Env, Worker};
 use crate::state_machine::{Entry, EntryBody, StateMachine, StateOptions};
 use crate::types::Position;
@@ -176,7 +176,7 @@ async fn an_install_replaces_state_and_snapshot_and_leaves_nothing_behind() {
     assert_eq!(follower.state_dirs(), ["state-000002"]);
     let dirs = follower.disk.list(follower.snapshots.dir()).unwrap();
     assert_eq!(dirs.len(), 1, "{dirs:?}");
-    drop(applier);
+    drop((applier, builder));
     assert_eq!(follower.machine(0).applied(), Some(at(9)));
 }
 
@@ -312,4 +312,16 @@ async fn a_snapshot_that_the_log_does_not_go_on_from_is_forgotten() {
     assert_eq!(last_of(&snapshots(member.dir.path())), Some(9));
     applier.reconcile(&log(Some(10), Some(12)));
     assert_eq!(last_of(&member.snapshots), None, "purged past the snapshot");
+}
+
+#[test]
+fn what_openraft_asserts_of_a_snapshot_is_asked_first() {
+    let vote = vote_of(3, 1, true);
+    let position = |term, index| Some(Position { term, index });
+    assert!(plausible(None, &vote, position(3, 9)).is_ok());
+    assert!(plausible(position(3, 10), &vote, position(2, 9)).is_ok());
+    assert!(plausible(position(2, 5), &vote, position(2, 9)).is_ok());
+    assert!(plausible(position(4, 10), &vote, position(2, 9)).is_err());
+    assert!(plausible(position(3, 9), &vote, position(2, 9)).is_err());
+    assert!(plausible(position(3, 5), &vote, position(2, 9)).is_err());
 }

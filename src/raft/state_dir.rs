@@ -100,7 +100,7 @@ impl StateDir {
     fn remove_all_but(&self, keeps: impl Fn(u64) -> bool) {
         let names = self.disk.list(&self.member_dir).unwrap_or_default();
         for name in names {
-            if state_number(&name).is_none_or(|number| keeps(number)) {
+            if state_number(&name).is_none_or(&keeps) {
                 continue;
             }
             if let Err(error) = self.disk.remove_dir_all(&self.member_dir.join(&name)) {
