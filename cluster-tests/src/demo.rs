@@ -157,7 +157,7 @@ async fn read_back(cluster: &Cluster, node: usize, written: &[(String, String)])
     let (revision, all) = until_ok(
         format!("n{node} to read everything"),
         PATIENCE,
-        async || door.dump().await,
+        async || door.dump(0).await,
     )
     .await?;
     let there: std::collections::HashMap<&[u8], &[u8]> = all

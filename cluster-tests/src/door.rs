@@ -97,12 +97,12 @@ impl Door {
         ))
     }
 
-    /// Every key at one revision, read linearizably and in pages; with that revision.
+    /// Every key at a revision (0: the latest), read linearizably and in pages; with that revision.
     ///
     /// # Errors
     /// Any page fails.
-    pub async fn dump(&mut self) -> Result<(i64, Vec<KeyValue>)> {
-        let mut at = 0;
+    pub async fn dump(&mut self, at: i64) -> Result<(i64, Vec<KeyValue>)> {
+        let mut at = at;
         let mut all: Vec<KeyValue> = Vec::new();
         loop {
             let mut key = all.last().map_or_else(Vec::new, |last| last.key.to_vec());

@@ -4,10 +4,12 @@
 //! error nobody knows whether a write took effect, or will. Judges treat unknown as "perhaps, once,
 //! at any time after the call".
 
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use quorate::proto::mvccpb::KeyValue;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a client asked for.
@@ -109,5 +111,45 @@ impl History {
             operation.is_acknowledged_write() && nodes.contains(&operation.node)
         });
         operations
+    }
+
+    /// The longest time between `from` and `to` in which no write was acknowledged.
+    pub fn longest_silence(&self, from: Instant, to: Instant) -> Duration {
+        let mut last = from;
+        let mut longest = Duration::ZERO;
+        for operation in self.lock().iter() {
+            let done = operation.completed;
+            if operation.is_acknowledged_write() && (from..=to).contains(&done) {
+                longest = longest.max(done.saturating_duration_since(last));
+                last = last.max(done);
+            }
+        }
+        longest.max(to.saturating_duration_since(last))
+    }
+
+    /// What a member that is cut off must not do: answer anything, from `from` to `to`. Returns
+    /// how many operations began in that time, of writes and of reads.
+    ///
+    /// # Errors
+    /// The operation that it answered.
+    pub fn unanswered(&self, node: usize, from: Instant, to: Instant) -> Result<(usize, usize)> {
+        let (mut writes, mut reads) = (0, 0);
+        for operation in self.since(from) {
+            if operation.node != node || operation.invoked >= to {
+                continue;
+            }
+            ensure!(
+                operation.completed >= to || matches!(operation.outcome, Outcome::Unknown(_)),
+                "node {node}, cut off, answered {:?} {:?}, asked {:?} after the cut",
+                operation.action,
+                operation.outcome,
+                operation.invoked - from
+            );
+            match operation.action {
+                Action::Write(_) => writes += 1,
+                Action::Read(_) => reads += 1,
+            }
+        }
+        Ok((writes, reads))
     }
 }

@@ -8,7 +8,8 @@
 //! 2. A transaction is there whole or not at all.
 //! 3. No two acknowledged writes have the same revision.
 //! 4. An operation invoked after another completed sees no smaller revision; a write, a larger one.
-//! 5. A read shows a value at least as new as everything acknowledged before it began.
+//! 5. A read shows a value at least as new as everything acknowledged before it began, and as every
+//!    write of that key, whenever acknowledged, at or below the revision that the read claims.
 
 use crate::history::{Action, Operation, Outcome};
 use anyhow::{Context, Result, bail, ensure};
@@ -242,10 +243,20 @@ fn check_reads(operations: &[Operation], writes: &BTreeMap<&Bytes, KeyWrites<'_>
             .checked_sub(1)
             .and_then(|last| told.get(last))
             .map_or(0, |(_, r)| *r);
+        // The revisions of one key grow with time: it has one writer, and rule 4 holds.
+        let claimed = told.partition_point(|(_, at)| at <= revision);
+        let claimed = claimed.checked_sub(1).and_then(|last| told.get(last));
+        let claimed = claimed.map_or(0, |(_, at)| *at);
         let shown = kv.as_ref().map_or(0, |kv| kv.mod_revision);
         ensure!(
             shown >= floor,
             "stale read on node {}: {key:?} was at {floor}, shown {shown}",
+            operation.node
+        );
+        ensure!(
+            shown >= claimed,
+            "node {} claims revision {revision}, at which {key:?} was at {claimed}, and shows \
+             {shown}",
             operation.node
         );
         ensure!(

@@ -157,6 +157,25 @@ fn a_stale_read_is_found() {
 }
 
 #[test]
+fn a_read_that_claims_a_revision_and_shows_less_is_found() {
+    let concurrent = |claimed: i64| {
+        let mut story = Story::new().put("a", "1", 5).put("a", "2", 10).read(
+            "a",
+            claimed,
+            Some(kv("a", "1", 5, 1)),
+        );
+        // The read was under way all the time that the second put was.
+        let begun = story.operations[1].invoked;
+        story.operations[2].invoked = begun;
+        story
+    };
+    let state = [kv("a", "2", 10, 2)];
+    concurrent(9).ends(&state).unwrap();
+    concurrent(10).is_refused(&state, "claims revision 10");
+    concurrent(12).is_refused(&state, "claims revision 12");
+}
+
+#[test]
 fn a_read_of_what_never_was_is_found() {
     let story = Story::new()
         .put("a", "1", 2)

@@ -237,7 +237,7 @@ async fn cluster(dir: &Path, command: ClusterCommand) -> Result<()> {
             return commands::logs(dir, node, lines, follow);
         }
         ClusterCommand::Daemon { nodes, program } => {
-            let layout = Layout::well_known();
+            let layout = Layout::of_the_user()?;
             let dir = dir.to_owned();
             let spec = Spec {
                 program,

@@ -6,22 +6,42 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 /// Sends `message` as it is to `path` ("/package.Service/Method") and returns the answer's bytes.
 ///
 /// # Errors
 /// What the server or the way to it says.
 pub async fn call(channel: Channel, path: &'static str, message: Bytes) -> Result<Bytes, Status> {
+    call_as(channel, path, message, &[]).await
+}
+
+/// As [`call`], with numbers as metadata.
+///
+/// # Errors
+/// As [`call`].
+pub async fn call_as(
+    channel: Channel,
+    path: &'static str,
+    message: Bytes,
+    metadata: &[(&'static str, u64)],
+) -> Result<Bytes, Status> {
     let mut grpc = Grpc::new(channel).max_decoding_message_size(usize::MAX);
     grpc.ready()
         .await
         .map_err(|error| Status::unavailable(error.to_string()))?;
     let path = PathAndQuery::from_static(path);
-    Ok(grpc
-        .unary(Request::new(message), path, RawCodec)
-        .await?
-        .into_inner())
+    let mut request = Request::new(message);
+    for (name, value) in metadata {
+        request.metadata_mut().insert(*name, (*value).into());
+    }
+    Ok(grpc.unary(request, path, RawCodec).await?.into_inner())
+}
+
+/// Whether a server said this: not the client's own timeout, nor a connection that broke.
+pub fn is_said(status: &Status) -> bool {
+    std::error::Error::source(status).is_none()
+        && !matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded)
 }
 
 /// A channel of its own to `address`.

@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 /// After an error: a member that refuses at once is not asked a thousand times a second.
@@ -159,6 +159,61 @@ async fn perform(door: &mut Door, action: &Action) -> Outcome {
     }
 }
 
+/// Between two probes.
+const PROBE_PERIOD: Duration = Duration::from_millis(20);
+const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+static PROBE_COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// A write of a key and a value that no other probe writes.
+fn probe_write() -> Action {
+    let count = PROBE_COUNT.fetch_add(1, Ordering::Relaxed);
+    let key = format!("probe/{count:08}");
+    Action::Write(vec![(key.into(), format!("probe {count}").into())])
+}
+
+/// A put and a linearizable read of one member every 20 ms, whatever becomes of those before: what
+/// a member does in every moment, where clients with one operation outstanding only wait.
+#[derive(Debug)]
+pub struct Probes {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Probes {
+    /// # Errors
+    /// The URL is not one.
+    pub fn start(node: usize, url: &str, read: &str, history: &History) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let door = Door::open(url, PROBE_DEADLINE)?;
+        let read = Bytes::from(read.to_owned());
+        let task = tokio::spawn(probe(node, door, read, history.clone(), Arc::clone(&stop)));
+        Ok(Self { stop, task })
+    }
+
+    /// No new probe from now on; returns when the last one has its answer.
+    pub async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // It ends by itself, and a panic has been printed.
+        drop(self.task.await);
+    }
+}
+
+async fn probe(node: usize, door: Door, read: Bytes, history: History, stop: Arc<AtomicBool>) {
+    let mut probes = JoinSet::new();
+    while !stop.load(Ordering::Relaxed) {
+        for action in [probe_write(), Action::Read(read.clone())] {
+            let (mut door, history) = (door.clone(), history.clone());
+            probes.spawn(async move {
+                let invoked = Instant::now();
+                let outcome = perform(&mut door, &action).await;
+                history.record(node, action, invoked, outcome);
+            });
+        }
+        sleep(PROBE_PERIOD).await;
+    }
+    while probes.join_next().await.is_some() {}
+}
+
 /// Asks again and again, each time anew, until a write is acknowledged: the honest measure of when
 /// a cluster serves again. A client with one operation outstanding would measure its own deadline.
 ///
@@ -171,13 +226,9 @@ pub async fn first_acknowledged(
     history: &History,
     limit: Duration,
 ) -> Result<Instant> {
-    const PERIOD: Duration = Duration::from_millis(20);
-    const DEADLINE: Duration = Duration::from_secs(2);
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-
     let doors: Vec<(usize, Door)> = urls
         .iter()
-        .map(|(node, url)| Ok((*node, Door::open(url, DEADLINE)?)))
+        .map(|(node, url)| Ok((*node, Door::open(url, PROBE_DEADLINE)?)))
         .collect::<Result<_>>()?;
     let since = Instant::now();
     let mut probes = JoinSet::new();
@@ -195,18 +246,13 @@ pub async fn first_acknowledged(
         }
         let (node, mut door) = turn.next().context("no member to ask")?.clone();
         let history = history.clone();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         probes.spawn(async move {
-            let pair = (
-                format!("probe/{count:08}").into(),
-                format!("probe {count}").into(),
-            );
-            let action = Action::Write(vec![pair]);
+            let action = probe_write();
             let invoked = Instant::now();
             let outcome = perform(&mut door, &action).await;
             history.record(node, action, invoked, outcome);
         });
-        sleep(PERIOD).await;
+        sleep(PROBE_PERIOD).await;
     };
     while probes.join_next().await.is_some() {}
     first.with_context(|| format!("nothing was acknowledged for {limit:?}"))

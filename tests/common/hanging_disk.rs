@@ -4,7 +4,7 @@ use quorate::env::disk_real::RealDisk;
 use quorate::env::{Disk, DiskFile};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ enum Mood {
 pub struct Gate {
     state: Arc<(Mutex<Mood>, Condvar)>,
     slow_sending: Arc<AtomicBool>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Gate {
@@ -41,18 +42,27 @@ impl Gate {
         self.set(Mood::Well);
     }
 
+    /// How many fsyncs hang now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     fn set(&self, mood: Mood) {
         *self.state.0.lock().unwrap() = mood;
         self.state.1.notify_all();
     }
 
     fn pass(&self) -> io::Result<()> {
-        let mood = self.state.0.lock().unwrap();
-        let mood = self
-            .state
-            .1
-            .wait_while(mood, |mood| *mood == Mood::Hanging)
-            .unwrap();
+        let mut mood = self.state.0.lock().unwrap();
+        if *mood == Mood::Hanging {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            mood = self
+                .state
+                .1
+                .wait_while(mood, |mood| *mood == Mood::Hanging)
+                .unwrap();
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
         match *mood {
             Mood::Failing => Err(io::Error::other("the test's disk fails")),
             Mood::Well | Mood::Hanging => Ok(()),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::{Channel, Endpoint, Uri};
 
 pub const ELECTION: Duration = Duration::from_millis(300);
@@ -44,12 +44,25 @@ impl Member {
     /// Asks it to stop and waits for its end.
     pub fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
-        self.thread.join().unwrap()
+        self.end()
     }
 
     /// Waits for an end of its own.
     pub fn end(self) -> anyhow::Result<()> {
+        assert!(self.ends(), "waited {PATIENCE:?} for the member to end");
         self.thread.join().unwrap()
+    }
+
+    /// Whether it ends in time: a thread cannot be joined with a limit.
+    fn ends(&self) -> bool {
+        let until = std::time::Instant::now() + PATIENCE;
+        while !self.thread.is_finished() {
+            if std::time::Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
     }
 }
 
@@ -243,20 +256,28 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // A member whose disk hangs never ends.
+        for gate in &self.gates {
+            gate.release();
+        }
         for member in self.members.iter_mut().filter_map(Option::take) {
             member.stop.send_replace(true);
             // A panic of the test is already on its way; the members only have to be gone.
-            member.thread.join().ok();
+            if member.ends() {
+                member.thread.join().ok();
+            }
         }
     }
 }
 
-/// Tries until there is an answer.
+/// Tries until there is an answer; an attempt that hangs is cut off at the limit too.
 pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = attempt().await {
-            return found;
+        match timeout_at(until, attempt()).await {
+            Ok(Some(found)) => return found,
+            Ok(None) => {}
+            Err(_) => panic!("waited {PATIENCE:?} for {what}; the last attempt hung"),
         }
         assert!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
         sleep(Duration::from_millis(20)).await;

@@ -126,7 +126,7 @@ fn ratios(cell: Cell, ours: &Sample, theirs: &Sample) -> String {
 }
 
 /// The bar: operations, p50 and CPU no worse than etcd's, p99 within 1.2 times, and a lone
-/// client's put in half the time.
+/// client's put in half the time. A figure of a load in which calls failed is none.
 fn below_the_bar(cell: Cell, ours: &Sample, theirs: &Sample) -> Vec<String> {
     let p50_bound = if cell
         == (Cell {
@@ -147,6 +147,12 @@ fn below_the_bar(cell: Cell, ours: &Sample, theirs: &Sample) -> Vec<String> {
         ),
     ];
     let mut missed = Vec::new();
+    if ours.errors > 0.0 || theirs.errors > 0.0 {
+        missed.push(format!(
+            "{cell}: {:.0} calls of ours failed, {:.0} of etcd's: nothing to compare",
+            ours.errors, theirs.errors
+        ));
+    }
     let speed = ours.per_second / theirs.per_second;
     if speed < 1.0 {
         missed.push(format!(
@@ -229,6 +235,11 @@ mod tests {
             missed,
             ["put c=64: op/s is 0.50 of etcd's; must be at least 1"]
         );
+        let failed = Sample {
+            errors: 1.0,
+            ..sample(2.0)
+        };
+        assert_eq!(below_the_bar(cell, &failed, &sample(2.0)).len(), 1);
         let alone = Cell {
             operation: Operation::Put,
             clients: 1,

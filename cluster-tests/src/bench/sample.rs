@@ -64,9 +64,9 @@ pub async fn measure(
 ) -> Result<Sample> {
     let closed_loop = Loop::connect(urls, cell).await?;
     closed_loop.run(WARM_UP).await.context("warm up")?;
-    let before = read(cluster).await?;
+    let before = read_before(cluster).await?;
     let outcome = closed_loop.run(duration).await?;
-    let after = read(cluster).await?;
+    let after = read_after(cluster).await?;
     let count = approximate(outcome.latencies_us.len());
     let micros = |later: Duration, earlier: Duration| (later - earlier).as_secs_f64() * 1e6;
     let quantile_ms = |q| approximate(outcome.latencies_us.value_at_quantile(q)) / 1e3;
@@ -97,21 +97,45 @@ fn approximate(count: u64) -> f64 {
     count as f64
 }
 
-async fn read(cluster: &mut Cluster) -> Result<Counters> {
+/// The counts of fsyncs, then the CPU times: what it costs to be asked is not the load's.
+async fn read_before(cluster: &mut Cluster) -> Result<Counters> {
+    let fsyncs = fsyncs(cluster).await?;
+    let (servers, client) = cpu_times(cluster)?;
+    Ok(Counters {
+        servers,
+        client,
+        fsyncs,
+    })
+}
+
+/// The CPU times first, for the same reason.
+async fn read_after(cluster: &mut Cluster) -> Result<Counters> {
+    let (servers, client) = cpu_times(cluster)?;
+    let fsyncs = fsyncs(cluster).await?;
+    Ok(Counters {
+        servers,
+        client,
+        fsyncs,
+    })
+}
+
+fn cpu_times(cluster: &mut Cluster) -> Result<(Duration, Duration)> {
     let mut servers = Duration::ZERO;
-    let mut fsyncs = 0;
     for node in cluster.nodes() {
         servers += cluster.member(node)?.cpu_time()?;
+    }
+    Ok((servers, own_cpu_time()?))
+}
+
+async fn fsyncs(cluster: &Cluster) -> Result<u64> {
+    let mut fsyncs = 0;
+    for node in cluster.nodes() {
         fsyncs += match cluster.program() {
             Program::Quorate => cluster.observe(node, false).await?.log_fsyncs,
             Program::Etcd => etcd_fsyncs(&cluster.client_address(node)).await?,
         };
     }
-    Ok(Counters {
-        servers,
-        client: own_cpu_time()?,
-        fsyncs,
-    })
+    Ok(fsyncs)
 }
 
 /// From etcd's metrics page, by the smallest HTTP client there is.

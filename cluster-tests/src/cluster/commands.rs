@@ -84,7 +84,7 @@ pub async fn up(dir: &Path, nodes: Option<usize>, program: Program, fresh: bool)
     } else {
         start_daemon(dir, shape).await?;
     }
-    let layout = Layout::well_known();
+    let layout = Layout::of_the_user()?;
     for node in 1..=nodes {
         let mut door = Door::open(&layout.client_url(node), Duration::from_secs(2))?;
         let serve = until(format!("node {node} to serve"), PATIENCE, async || {
@@ -113,13 +113,17 @@ pub async fn up(dir: &Path, nodes: Option<usize>, program: Program, fresh: bool)
         );
         println!("node {node} serves at {}", layout.client_url(node));
     }
-    let urls: Vec<String> = (1..=nodes).map(|node| layout.client_url(node)).collect();
-    println!("\nexport ETCDCTL_ENDPOINTS={}", urls.join(","));
+    // Without a scheme: with one, etcdctl 3.4's `endpoint status` names the whole URL as the HTTP/2
+    // authority, which Quorate's HTTP/2 library refuses.
+    let addresses: Vec<String> = (1..=nodes)
+        .map(|node| layout.client_address(node))
+        .collect();
+    println!("\nexport ETCDCTL_ENDPOINTS={}", addresses.join(","));
     Ok(())
 }
 
 async fn start_daemon(dir: &Path, shape: Shape) -> Result<()> {
-    let busy = Layout::well_known().busy(shape.nodes);
+    let busy = Layout::of_the_user()?.busy(shape.nodes);
     ensure!(
         busy.is_empty(),
         "in use by another program: {}",
@@ -192,7 +196,7 @@ pub async fn status(dir: &Path) -> Result<()> {
         "{:<5} {:<8} {:<10} {:<26} {:<10} {:>5} {:>9} {:>9}  hash",
         "node", "pid", "process", "client URL", "role", "term", "applied", "revision"
     );
-    let layout = Layout::well_known();
+    let layout = Layout::of_the_user()?;
     for (node, member) in (1..).zip(&report.members) {
         let MemberReport { pid, paused } = *member;
         let state = match (pid, paused) {

@@ -75,15 +75,13 @@ async fn serve(cluster: &mut Cluster, stream: &mut BufReader<UnixStream>) -> Res
     };
     let mut answer = serde_json::to_string(&response).context("encode the answer")?;
     answer.push('\n');
-    stream
-        .write_all(answer.as_bytes())
-        .await
-        .context("answer")?;
-    Ok(if request == Request::Down {
-        Next::Stop
-    } else {
-        Next::Continue
-    })
+    let told = stream.write_all(answer.as_bytes()).await;
+    if request == Request::Down {
+        // Whoever asked may be gone by now: a daemon without members stays for nobody.
+        return Ok(Next::Stop);
+    }
+    told.context("answer")?;
+    Ok(Next::Continue)
 }
 
 async fn handle(cluster: &mut Cluster, request: &Request) -> Result<Response> {
@@ -167,11 +165,7 @@ fn restore(cluster: &mut Cluster) -> Result<String> {
 }
 
 async fn stop(cluster: &mut Cluster) {
-    for node in cluster.nodes() {
-        if let Ok(member) = cluster.member(node)
-            && let Err(error) = member.terminate(STOP_TIMEOUT).await
-        {
-            println!("node {node}: {error:#}; killed");
-        }
+    for (node, error) in cluster.terminate_all(STOP_TIMEOUT).await {
+        println!("node {node}: {error:#}; killed");
     }
 }

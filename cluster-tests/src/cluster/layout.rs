@@ -5,7 +5,7 @@
 //! run side by side, disturb nobody's, and a restarted member finds its port free: outgoing
 //! connections take their local ports on 127.0.0.1.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,6 +16,9 @@ const PORT_STEP: u16 = 10;
 /// The link from A to B listens on this + 16 A + B.
 const LINK_PORT: u16 = 21_000;
 const NODES_MAX: u16 = 15;
+/// The shift of every cluster but the user's: a server on 0.0.0.0:2379 would hold the port on every
+/// address.
+const OWN_PORTS: u16 = 20_000;
 
 /// Distinguishes clusters of one process.
 static CLAIMED: AtomicU32 = AtomicU32::new(0);
@@ -37,6 +40,23 @@ impl Layout {
         }
     }
 
+    /// Of `scripts/cluster`: [`Layout::well_known`], or, so that a test of the script disturbs no
+    /// cluster of the user's, the loopback address that `QUORATE_CLUSTER_IP` names.
+    ///
+    /// # Errors
+    /// It names none.
+    pub fn of_the_user() -> Result<Self> {
+        let Ok(ip) = std::env::var("QUORATE_CLUSTER_IP") else {
+            return Ok(Self::well_known());
+        };
+        let ip: Ipv4Addr = ip.parse().context("QUORATE_CLUSTER_IP")?;
+        ensure!(ip.is_loopback(), "QUORATE_CLUSTER_IP={ip} is not local");
+        Ok(Self {
+            ip,
+            port_shift: OWN_PORTS,
+        })
+    }
+
     /// A loopback address that no other cluster uses, found by binding it.
     ///
     /// # Errors
@@ -51,10 +71,9 @@ impl Layout {
                 .to_be_bytes();
             let [.., block] = nth.to_be_bytes();
             let ip = Ipv4Addr::new(127, 64 + block % 64, high, low);
-            // Shifted, because a server on 0.0.0.0:2379 would hold the port on every address.
             let layout = Self {
                 ip,
-                port_shift: 20_000,
+                port_shift: OWN_PORTS,
             };
             if (1..=NODES_MAX).all(|node| layout.is_free(node)) {
                 return Ok(layout);

@@ -4,6 +4,8 @@
 //!
 //! - A cut direction swallows what arrives for it, the end of the stream included: the sender sees
 //!   a healthy connection to a silent peer, as over a real network that loses packets.
+//!   That the receiver is gone is news too, which travels against the bytes: if the way back is
+//!   cut, the sender goes on into the void until the heal.
 //! - A connection that lost bytes is useless afterwards, so it is reset when the direction heals.
 //!   (Real TCP would retransmit, after a backoff nobody wants to wait for; a reset is the harder
 //!   case for the product and quick.)
@@ -49,6 +51,15 @@ impl LinkState {
 enum Direction {
     Forth,
     Back,
+}
+
+impl Direction {
+    fn opposite(self) -> Self {
+        match self {
+            Self::Forth => Self::Back,
+            Self::Back => Self::Forth,
+        }
+    }
 }
 
 /// Why a pump ended, if not by an ordinary end of the stream.
@@ -172,15 +183,24 @@ async fn pump(
     let mut held_bytes = 0;
     let mut lost = false;
     let mut ended = false;
+    // Nobody takes the bytes any more, and their sender cannot know.
+    let mut void = false;
+    let back = direction.opposite();
     loop {
-        if ended && held.is_empty() && !lost {
-            return to.shutdown().await.map_err(|_| Broken);
+        if ended && held.is_empty() && !lost && !void {
+            if to.shutdown().await.is_ok() {
+                return Ok(());
+            }
+            void = hides(&state, back)?;
         }
         let due = held.front().map(|(due, _)| *due);
         tokio::select! {
             biased;
             changed = state.changed() => {
                 changed.map_err(|_| Broken)?;
+                if void && !state.borrow().is_cut(back) {
+                    return Err(Broken);
+                }
                 if state.borrow_and_update().is_cut(direction) {
                     // What is held back is still on the wire: lost with it.
                     lost |= !held.is_empty();
@@ -193,7 +213,9 @@ async fn pump(
             () = async { match due { Some(due) => sleep_until(due).await, None => pending().await } } => {
                 if let Some((_, bytes)) = held.pop_front() {
                     held_bytes -= bytes.len();
-                    to.write_all(&bytes).await.map_err(|_| Broken)?;
+                    if !void && to.write_all(&bytes).await.is_err() {
+                        void = hides(&state, back)?;
+                    }
                 }
             }
             read = from.read(&mut buffer), if !ended && held_bytes < DELAYED_BYTES_MAX => {
@@ -211,13 +233,24 @@ async fn pump(
                 } else if ended {
                     // The loop's head forwards it once nothing is held back.
                 } else if now.delay.is_zero() && held.is_empty() {
-                    to.write_all(bytes).await.map_err(|_| Broken)?;
+                    if !void && to.write_all(bytes).await.is_err() {
+                        void = hides(&state, back)?;
+                    }
                 } else {
                     held_bytes += count;
                     held.push_back((Instant::now() + now.delay, bytes.to_vec()));
                 }
             }
         }
+    }
+}
+
+/// Whether a cut of `way` hides that a receiver is gone; else the connection is broken.
+fn hides(state: &watch::Receiver<LinkState>, way: Direction) -> Result<bool, Broken> {
+    if state.borrow().is_cut(way) {
+        Ok(true)
+    } else {
+        Err(Broken)
     }
 }
 

@@ -123,6 +123,29 @@ async fn an_end_does_not_cross_a_cut() {
 }
 
 #[tokio::test]
+async fn that_the_receiver_is_gone_does_not_cross_a_cut() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = server.local_addr().unwrap().to_string();
+    let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = probe.local_addr().unwrap().to_string();
+    drop(probe);
+    let link = Link::open(&listen, target).await.unwrap();
+    let mut dialler = TcpStream::connect(&listen).await.unwrap();
+    let (mut dialled, _) = server.accept().await.unwrap();
+    dialler.write_all(b"before").await.unwrap();
+    dialled.read_exact(&mut [0; 6]).await.unwrap();
+    link.set(FORTH);
+    drop(dialler);
+    // The first of these meets a closed socket, the later ones a reset.
+    for _ in 0..3 {
+        dialled.write_all(b"anybody?").await.unwrap();
+        assert!(is_silent(&mut dialled).await);
+    }
+    link.set(LinkState::default());
+    assert!(is_reset(&mut dialled).await);
+}
+
+#[tokio::test]
 async fn a_delay_holds_bytes_back_in_order() {
     let (link, address) = echo_behind_a_link().await;
     let delay = Duration::from_millis(40);

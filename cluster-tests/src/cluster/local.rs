@@ -228,11 +228,28 @@ impl Cluster {
         }
     }
 
-    /// Kills every member that runs and starts all again.
+    /// SIGTERM to all at once; those that have not ended within `limit` are killed, and named.
+    pub async fn terminate_all(&mut self, limit: Duration) -> Vec<(usize, anyhow::Error)> {
+        let stopping = self
+            .members
+            .iter_mut()
+            .map(|member| member.terminate(limit));
+        let ends = futures_util::future::join_all(stopping).await;
+        let failed = (1..).zip(ends);
+        failed
+            .filter_map(|(node, end)| Some((node, end.err()?)))
+            .collect()
+    }
+
+    /// Kills every member that runs, all at once, and starts all again.
     ///
     /// # Errors
     /// One cannot be started.
     pub fn restart_all(&mut self) -> Result<()> {
+        // Every signal first: waiting in between would give the others time to write.
+        for member in &mut self.members {
+            member.signal_kill();
+        }
         for member in &mut self.members {
             member.kill();
         }

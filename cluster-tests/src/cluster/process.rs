@@ -81,6 +81,14 @@ impl Process {
         &self.log
     }
 
+    /// `kill -9` without waiting; [`Process::kill`] waits.
+    pub fn signal_kill(&mut self) {
+        if let Some(child) = self.child.as_mut() {
+            // It fails only if it has ended by itself.
+            drop(child.kill());
+        }
+    }
+
     /// `kill -9`, and waits for the end. Fine if it does not run.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

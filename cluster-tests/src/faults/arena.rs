@@ -101,6 +101,11 @@ impl Arena {
         Ok(())
     }
 
+    /// A key that the current load overwrites again and again.
+    pub fn register(&self) -> String {
+        format!("r{}.0", self.generation)
+    }
+
     pub async fn stop_load(&mut self) {
         if let Some(load) = self.load.take() {
             load.stop().await;
@@ -158,8 +163,10 @@ impl Arena {
         let mut first = None;
         for node in all {
             let mut door = self.cluster.door(node, PATIENCE)?;
+            // All at the first one's revision: a write of unknown outcome may still land.
+            let at = first.as_ref().map_or(0, |(revision, _)| *revision);
             let dump = door
-                .dump()
+                .dump(at)
                 .await
                 .with_context(|| format!("read all of node {node}"))?;
             match &first {

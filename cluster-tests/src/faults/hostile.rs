@@ -6,7 +6,7 @@ use super::arena::Arena;
 use super::hostile_bytes::throws;
 use crate::cluster::local::PATIENCE;
 use crate::cluster::program::Program;
-use crate::raw::{call, dial, field, number};
+use crate::raw::{call, call_as, dial, field, is_said, number};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -32,18 +32,21 @@ const PEER_CALLS: &[&str] = &[
     "/quorate.peer.v1.Peer/Hello",
 ];
 
+/// `--max-request-bytes` and 512 KiB.
+const MESSAGE_MAX: usize = 2_097_152;
+
 /// What an answer must be.
 enum Expected {
     /// This code and text.
     Exactly(Code, &'static str),
     /// This code; the text begins so.
     Begins(Code, &'static str),
-    /// Some error.
+    /// The message, of this length, is over the limit, and both lengths are told.
+    OverTheLimit(usize),
+    /// Some error, in the server's words.
     Error,
     /// An answer.
     Fine,
-    /// Anything: the member must live, that is all.
-    Whatever,
 }
 
 /// # Errors
@@ -54,53 +57,45 @@ pub async fn tell(context: &Context) -> Result<String> {
     let pids = pids(&mut arena)?;
     let mut held = Vec::new();
     let mut thrown = 0;
-    for address in [
-        arena.cluster.client_address(1),
-        arena.cluster.peer_address(1),
-    ] {
-        for throw in throws(&mut random) {
-            let stream = throw
-                .at(&address)
-                .await
-                .with_context(|| format!("{} at {address}", throw.name))?;
-            held.extend(stream);
-            thrown += 1;
-            goes_on(&mut arena)
-                .await
-                .with_context(|| format!("after {}", throw.name))?;
+    let all: Vec<usize> = arena.cluster.nodes().collect();
+    for &node in &all {
+        for address in [
+            arena.cluster.client_address(node),
+            arena.cluster.peer_address(node),
+        ] {
+            for throw in throws(&mut random) {
+                let stream = throw
+                    .at(&address)
+                    .await
+                    .with_context(|| format!("{} at {address}", throw.name))?;
+                held.extend(stream);
+                thrown += 1;
+                goes_on(&mut arena, node)
+                    .await
+                    .with_context(|| format!("after {}", throw.name))?;
+            }
         }
     }
     arena.say(&format!(
-        "{thrown} kinds of garbage thrown; {} connections held open",
+        "{thrown} pieces of garbage thrown; {} connections held open",
         held.len()
     ));
 
     let mut messages = 0;
     for (name, path, message, expected) in requests(context.program, &mut random) {
-        let channel = dial(&arena.cluster.client_address(1)).await?;
-        let answer = call(channel, path, message).await;
-        check(&expected, &answer).with_context(|| format!("{name}: {answer:?}"))?;
-        goes_on(&mut arena)
-            .await
-            .with_context(|| format!("after {name}"))?;
-        messages += 1;
+        for &node in &all {
+            let channel = dial(&arena.cluster.client_address(node)).await?;
+            let answer = call(channel, path, message.clone()).await;
+            check(&expected, &answer)
+                .with_context(|| format!("{name}, member {node}: {answer:?}"))?;
+            goes_on(&mut arena, node)
+                .await
+                .with_context(|| format!("after {name}"))?;
+            messages += 1;
+        }
     }
     if context.program == Program::Quorate {
-        for path in PEER_CALLS {
-            for message in [
-                Bytes::new(),
-                noise(&mut random, 3_000),
-                nested_txn(10_000).into(),
-            ] {
-                let channel = dial(&arena.cluster.peer_address(1)).await?;
-                let answer = call(channel, path, message).await;
-                ensure!(answer.is_err(), "a stranger was answered on {path}");
-                messages += 1;
-            }
-        }
-        goes_on(&mut arena)
-            .await
-            .context("after nonsense on the peer port")?;
+        messages += strangers(&mut arena, &mut random).await?;
     }
     arena.say(&format!(
         "{messages} hostile messages answered as they should"
@@ -113,12 +108,73 @@ pub async fn tell(context: &Context) -> Result<String> {
         self::pids(&mut arena)? == pids,
         "a member is not the process it was"
     );
+    nobody_panicked(&mut arena)?;
     arena.stop_load().await;
     clear(&arena).await?;
     let verdict = arena.close().await?;
     Ok(format!(
-        "{thrown} kinds of garbage, {messages} hostile messages; {verdict}"
+        "{thrown} pieces of garbage, {messages} hostile messages; {verdict}"
     ))
+}
+
+/// Calls on the peer ports by those who are not peers.
+async fn strangers(arena: &mut Arena, random: &mut StdRng) -> Result<usize> {
+    let mut messages = 0;
+    let status = arena.cluster.door(2, PATIENCE)?.status().await?;
+    let header = status.header.context("a status without a header")?;
+    let (cluster, peer) = (header.cluster_id, header.member_id);
+    let status = arena.cluster.door(1, PATIENCE)?.status().await?;
+    let me = status
+        .header
+        .context("a status without a header")?
+        .member_id;
+    let introduced = |cluster: u64, to: u64, protocol: u64| {
+        vec![
+            ("quorate-cluster", cluster),
+            ("quorate-from", peer),
+            ("quorate-to", to),
+            ("quorate-incarnation", 7),
+            ("quorate-protocol", protocol),
+        ]
+    };
+    let introductions = [
+        Vec::new(),
+        introduced(cluster ^ 1, me, 1),
+        introduced(cluster, peer, 1),
+        introduced(cluster, me, 99),
+    ];
+    for path in PEER_CALLS {
+        for message in [
+            Bytes::new(),
+            noise(random, 3_000),
+            nested_txn(10_000).into(),
+        ] {
+            for introduction in &introductions {
+                let channel = dial(&arena.cluster.peer_address(1)).await?;
+                let answer = call_as(channel, path, message.clone(), introduction).await;
+                check(&Expected::Error, &answer).with_context(|| {
+                    format!("a stranger on {path}, {introduction:?}: {answer:?}")
+                })?;
+                messages += 1;
+            }
+        }
+    }
+    goes_on(arena, 1)
+        .await
+        .context("after nonsense on the peer port")?;
+    Ok(messages)
+}
+
+/// A panic that some task swallowed shows in the log alone.
+fn nobody_panicked(arena: &mut Arena) -> Result<()> {
+    for node in arena.cluster.nodes() {
+        let log = arena.cluster.member(node)?.log().to_owned();
+        let text = std::fs::read(&log).context("read a member's log")?;
+        let text = String::from_utf8_lossy(&text);
+        let line = text.lines().find(|line| line.contains("panicked"));
+        ensure!(line.is_none(), "member {node}: {line:?}");
+    }
+    Ok(())
 }
 
 fn pids(arena: &mut Arena) -> Result<Vec<u32>> {
@@ -135,12 +191,12 @@ fn pids(arena: &mut Arena) -> Result<Vec<u32>> {
 }
 
 /// The member that is being attacked serves a new client.
-async fn goes_on(arena: &mut Arena) -> Result<()> {
+async fn goes_on(arena: &mut Arena, node: usize) -> Result<()> {
     ensure!(
-        arena.cluster.member(1)?.pid().is_some(),
+        arena.cluster.member(node)?.pid().is_some(),
         "the member has ended"
     );
-    let mut door = arena.cluster.door(1, PATIENCE)?;
+    let mut door = arena.cluster.door(node, PATIENCE)?;
     door.put("alive", "yes").await.context("put")?;
     door.get("alive").await.context("get")?;
     Ok(())
@@ -167,9 +223,19 @@ fn check(expected: &Expected, answer: &Result<Bytes, Status>) -> Result<()> {
         (Expected::Begins(code, text), Err(status)) => {
             status.code() == *code && status.message().starts_with(text)
         }
-        (Expected::Error, Err(_)) | (Expected::Fine, Ok(_)) | (Expected::Whatever, _) => true,
+        (Expected::OverTheLimit(length), Err(status)) => {
+            status.code() == Code::ResourceExhausted
+                && status.message()
+                    == format!(
+                        "grpc: received message larger than max ({length} vs. {MESSAGE_MAX})"
+                    )
+        }
+        (Expected::Error, Err(_)) | (Expected::Fine, Ok(_)) => true,
         _ => false,
     };
+    if let Err(status) = answer {
+        ensure!(is_said(status), "no answer at all");
+    }
     if !fine {
         bail!("not the answer that it must be");
     }
@@ -195,7 +261,7 @@ fn noise(random: &mut StdRng, length: usize) -> Bytes {
 type Hostile = (&'static str, &'static str, Bytes, Expected);
 
 fn requests(program: Program, random: &mut StdRng) -> Vec<Hostile> {
-    use Expected::{Begins, Error, Exactly, Fine, Whatever};
+    use Expected::{Begins, Error, Exactly, Fine, OverTheLimit};
     const EMPTY_KEY: Expected = Exactly(Code::InvalidArgument, "etcdserver: key is not provided");
     const TOO_MANY: Expected = Exactly(
         Code::InvalidArgument,
@@ -219,19 +285,13 @@ fn requests(program: Program, random: &mut StdRng) -> Vec<Hostile> {
             "a message over the limit",
             PUT,
             put(2_097_152),
-            Begins(
-                Code::ResourceExhausted,
-                "grpc: received message larger than max (",
-            ),
+            OverTheLimit(put(2_097_152).len()),
         ),
         (
             "a message far over the limit",
             PUT,
             put(50_000_000),
-            Begins(
-                Code::ResourceExhausted,
-                "grpc: received message larger than max (",
-            ),
+            OverTheLimit(put(50_000_000).len()),
         ),
         ("an empty range key", RANGE, Bytes::new(), EMPTY_KEY),
         (
@@ -263,13 +323,13 @@ fn requests(program: Program, random: &mut StdRng) -> Vec<Hostile> {
             field(2, &field(1, &field(1, b"k"))).repeat(129).into(),
             TOO_MANY,
         ),
-        ("an unknown compare target", TXN, compare(99, 0), Whatever),
-        ("an unknown compare result", TXN, compare(0, 99), Whatever),
+        ("an unknown compare target", TXN, compare(99, 0), Fine),
+        ("an unknown compare result", TXN, compare(0, 99), Fine),
         (
             "a compare with a huge enum",
             TXN,
             compare(u64::MAX, u64::MAX),
-            Whatever,
+            Fine,
         ),
         (
             "a compaction of the future",
@@ -284,7 +344,10 @@ fn requests(program: Program, random: &mut StdRng) -> Vec<Hostile> {
             "a compaction of a negative revision",
             COMPACT,
             number(1, u64::MAX).into(),
-            Whatever,
+            Exactly(
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+            ),
         ),
         (
             "a key that promises more than there is",

@@ -5,106 +5,120 @@ use super::Context;
 use super::arena::Arena;
 use crate::cluster::local::{ELECTION_TIMEOUT, PATIENCE};
 use crate::cluster::topology::Topology;
-use crate::history::Outcome;
 use crate::wait::until_ok;
-use crate::workload::first_acknowledged;
+use crate::workload::{Probes, first_acknowledged};
 use anyhow::{Context as _, Result, ensure};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 const ROUNDS: usize = 3;
 /// Within this many election timeouts the majority serves.
 const SERVES_WITHIN: u32 = 5;
+/// So many the cut lasts at least.
+const CUT_LASTS: u32 = 6;
+/// Writes and reads, each, that the old leader must have been asked for in one cut.
+const ASKED_MIN: usize = 10;
 
 /// # Errors
 /// The majority does not serve, the minority does, or the histories differ.
 pub async fn tell(context: &Context) -> Result<String> {
     let mut arena = Arena::open(context, "leader-cut", 3, &[]).await?;
-    let all: Vec<usize> = arena.cluster.nodes().collect();
     let mut slowest = Duration::ZERO;
-    let mut refused = 0;
+    let mut refused = (0, 0);
     for round in 1..=ROUNDS {
-        let old = arena.cluster.wait_leader(&all, PATIENCE).await?;
-        // Pinned, with many reads: the old leader's clients keep asking it.
-        arena.start_load(6, true, 50)?;
-        arena.wait_acknowledged(200, PATIENCE).await?;
-
-        arena
-            .cluster
-            .links()?
-            .cut(Topology::isolated(old, all.len()));
-        let cut = Instant::now();
-        let majority: Vec<usize> = all.iter().copied().filter(|node| *node != old).collect();
-        let urls: Vec<(usize, String)> = majority
-            .iter()
-            .map(|node| (*node, arena.cluster.client_url(*node)))
-            .collect();
-        let first = first_acknowledged(&urls, &arena.history, PATIENCE).await?;
-        let gap = first - cut;
-        slowest = slowest.max(gap);
-
-        let cluster = &arena.cluster;
-        until_ok(
-            "the old leader to step down",
-            8 * ELECTION_TIMEOUT,
-            async || {
-                let seen = cluster.observe(old, false).await?;
-                ensure!(
-                    !seen.is_leader(),
-                    "node {old} calls itself leader of term {}",
-                    seen.term
-                );
-                Ok(())
-            },
-        )
-        .await?;
-        let new = cluster.wait_leader(&majority, PATIENCE).await?;
-        arena.wait_acknowledged(500, PATIENCE).await?;
-        // The clients of the old leader must have been told something, so that "no answer" means it.
-        let asked = until_ok(
-            "the old leader's clients to be refused",
-            PATIENCE,
-            async || {
-                let asked = arena.history.since(cut);
-                let refused = asked
-                    .iter()
-                    .filter(|operation| operation.node == old)
-                    .count();
-                ensure!(refused >= 2, "{refused} so far");
-                Ok(asked)
-            },
-        )
-        .await?;
-        for operation in asked.iter().filter(|operation| operation.node == old) {
-            ensure!(
-                matches!(operation.outcome, Outcome::Unknown(_)),
-                "node {old}, cut off, answered {:?} {:?} after the cut",
-                operation.action,
-                operation.outcome
-            );
-            refused += 1;
-        }
-
-        arena.cluster.links()?.heal();
-        arena.cluster.wait_serving(&[old], PATIENCE).await?;
-        let (verdict, hash) = arena
-            .judge()
+        let (gap, (writes, reads)) = act(&mut arena, round)
             .await
             .with_context(|| format!("round {round}"))?;
-        arena.say(&format!(
-            "round {round}/{ROUNDS}: n{old} cut off, n{new} leads, serving again in {} ms; \
-             {verdict}; hash {hash}",
-            gap.as_millis()
-        ));
-        ensure!(
-            gap <= SERVES_WITHIN * ELECTION_TIMEOUT,
-            "the majority served after {gap:?}: more than {SERVES_WITHIN} election timeouts"
-        );
+        slowest = slowest.max(gap);
+        refused = (refused.0 + writes, refused.1 + reads);
     }
     let verdict = arena.close().await?;
     Ok(format!(
-        "{ROUNDS} rounds, majority serving within {} ms, {refused} requests refused by old \
+        "{ROUNDS} rounds, majority serving within {} ms, {} writes and {} reads asked of old \
          leaders, none answered; {verdict}",
-        slowest.as_millis()
+        slowest.as_millis(),
+        refused.0,
+        refused.1
     ))
+}
+
+/// One cut: how long nobody served, and how many writes and reads the old leader left unanswered.
+async fn act(arena: &mut Arena, round: usize) -> Result<(Duration, (usize, usize))> {
+    let all: Vec<usize> = arena.cluster.nodes().collect();
+    // Pinned, with many reads: the old leader's clients keep asking it.
+    arena.start_load(6, true, 50)?;
+    arena.wait_acknowledged(200, PATIENCE).await?;
+    // Under the load, at the last moment: it may have moved.
+    let old = arena.cluster.wait_leader(&all, PATIENCE).await?;
+    let old_term = arena.cluster.observe(old, false).await?.term;
+    let majority: Vec<usize> = all.iter().copied().filter(|node| *node != old).collect();
+    let urls: Vec<(usize, String)> = majority
+        .iter()
+        .map(|node| (*node, arena.cluster.client_url(*node)))
+        .collect();
+
+    arena
+        .cluster
+        .links()?
+        .cut(Topology::isolated(old, all.len()));
+    let cut = Instant::now();
+    // Open loop, from the first moment: the time before it steps down is the dangerous one.
+    let url = arena.cluster.client_url(old);
+    let probes = Probes::start(old, &url, &arena.register(), &arena.history)?;
+    let gap = first_acknowledged(&urls, &arena.history, PATIENCE).await? - cut;
+
+    let cluster = &arena.cluster;
+    let what = "the old leader to step down";
+    until_ok(what, 8 * ELECTION_TIMEOUT, async || {
+        let seen = cluster.observe(old, false).await?;
+        ensure!(
+            !seen.is_leader(),
+            "node {old} calls itself leader of term {}",
+            seen.term
+        );
+        Ok(())
+    })
+    .await?;
+    // Clients ask at its door, and it says the same there.
+    let status = cluster.door(old, PATIENCE)?.status().await;
+    let status = status.context("the status of the old leader")?;
+    let own = status.header.as_ref().map_or(0, |header| header.member_id);
+    ensure!(
+        status.leader != own,
+        "node {old} has stepped down, and its door still names it leader"
+    );
+    let new = cluster.wait_leader(&majority, PATIENCE).await?;
+    let new_term = cluster.observe(new, false).await?.term;
+    ensure!(
+        new_term > old_term,
+        "n{old} led term {old_term}, n{new} leads term {new_term}"
+    );
+    arena.wait_acknowledged(500, PATIENCE).await?;
+    // The passing of time is the condition here: the old leader must be asked for a while.
+    sleep_until(cut + CUT_LASTS * ELECTION_TIMEOUT).await;
+
+    let healed = Instant::now();
+    arena.cluster.links()?.heal();
+    probes.stop().await;
+    arena.cluster.wait_serving(&[old], PATIENCE).await?;
+    let (verdict, hash) = arena.judge().await?;
+    let asked = arena.history.unanswered(old, cut, healed)?;
+    let soon = arena.history.unanswered(old, cut, cut + ELECTION_TIMEOUT)?;
+    arena.say(&format!(
+        "round {round}/{ROUNDS}: n{old} cut off, n{new} leads, serving again in {} ms; {} writes \
+         and {} reads asked of n{old}, none answered; {verdict}; hash {hash}",
+        gap.as_millis(),
+        asked.0,
+        asked.1
+    ));
+    ensure!(
+        asked.0 >= ASKED_MIN && asked.1 >= ASKED_MIN && soon.0 > 0 && soon.1 > 0,
+        "the old leader was asked too little: {asked:?} (writes, reads), {soon:?} of them within \
+         an election timeout"
+    );
+    ensure!(
+        gap <= SERVES_WITHIN * ELECTION_TIMEOUT,
+        "the majority served after {gap:?}: more than {SERVES_WITHIN} election timeouts"
+    );
+    Ok((gap, asked))
 }

@@ -5,10 +5,11 @@ use super::Context;
 use super::arena::Arena;
 use crate::cluster::local::{Cluster, ELECTION_TIMEOUT, PATIENCE};
 use crate::cluster::topology::Topology;
+use crate::wait::until_ok;
 use crate::workload::first_acknowledged;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Within so many election timeouts the cluster serves, while the cut lasts.
 const SERVES_WITHIN: u32 = 8;
@@ -22,10 +23,19 @@ struct Scenario {
     name: &'static str,
     nodes: usize,
     topology: fn(leader: usize, others: &[usize]) -> Topology,
-    /// The leader keeps its quorum and must not be disturbed.
-    leader_stays: bool,
+    outcome: Expected,
     /// The cut comes and goes, this often.
     flaps: usize,
+}
+
+/// What a cut must do: one that does not bite proves nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// While it lasts another one leads.
+    Replaced,
+    /// The leader keeps its quorum and must not be disturbed. The first follower's clients have no
+    /// answer meanwhile; if it is `deaf`, it learns nothing either.
+    Stays { deaf: bool },
 }
 
 const SCENARIOS: &[Scenario] = &[
@@ -33,28 +43,28 @@ const SCENARIOS: &[Scenario] = &[
         name: "deaf leader",
         nodes: 3,
         topology: |leader, others| Topology::deaf(leader, others.len() + 1),
-        leader_stays: false,
+        outcome: Expected::Replaced,
         flaps: 0,
     },
     Scenario {
         name: "mute leader",
         nodes: 3,
         topology: |leader, others| Topology::mute(leader, others.len() + 1),
-        leader_stays: false,
+        outcome: Expected::Replaced,
         flaps: 0,
     },
     Scenario {
         name: "deaf follower",
         nodes: 3,
         topology: |_, others| Topology::deaf(first(others), others.len() + 1),
-        leader_stays: true,
+        outcome: Expected::Stays { deaf: true },
         flaps: 0,
     },
     Scenario {
         name: "mute follower",
         nodes: 3,
         topology: |_, others| Topology::mute(first(others), others.len() + 1),
-        leader_stays: true,
+        outcome: Expected::Stays { deaf: false },
         flaps: 0,
     },
     // Cloudflare, November 2020: the leader and one follower do not hear each other, both hear the
@@ -63,14 +73,14 @@ const SCENARIOS: &[Scenario] = &[
         name: "leader--x--follower",
         nodes: 3,
         topology: |leader, others| Topology::link_down(leader, first(others)),
-        leader_stays: true,
+        outcome: Expected::Stays { deaf: true },
         flaps: 0,
     },
     Scenario {
         name: "flapping follower",
         nodes: 3,
         topology: |_, others| Topology::isolated(first(others), others.len() + 1),
-        leader_stays: true,
+        outcome: Expected::Stays { deaf: true },
         flaps: 5,
     },
     // The leader hears only the bridge; the bridge and two more are a quorum; one is alone.
@@ -83,7 +93,7 @@ const SCENARIOS: &[Scenario] = &[
             }
             _ => Topology::healed(),
         },
-        leader_stays: false,
+        outcome: Expected::Replaced,
         flaps: 0,
     },
     // Only the hub hears everybody, and it does not lead.
@@ -102,7 +112,7 @@ const SCENARIOS: &[Scenario] = &[
             ),
             _ => Topology::healed(),
         },
-        leader_stays: false,
+        outcome: Expected::Replaced,
         flaps: 0,
     },
 ];
@@ -148,44 +158,60 @@ async fn highest_term(cluster: &Cluster) -> Result<u64> {
 /// Cuts, and returns how long the cluster took to serve again.
 async fn act(arena: &mut Arena, scenario: &Scenario) -> Result<Duration> {
     let all: Vec<usize> = arena.cluster.nodes().collect();
+    arena.start_load(2 * all.len(), true, 20)?;
+    arena.wait_acknowledged(100, PATIENCE).await?;
+    // Under the load, at the last moment: it may have moved.
     let leader = arena.cluster.wait_leader(&all, PATIENCE).await?;
+    let term = highest_term(&arena.cluster).await?;
     let others: Vec<usize> = all.iter().copied().filter(|node| *node != leader).collect();
     let topology = (scenario.topology)(leader, &others);
     ensure!(!topology.is_healed(), "the scenario cuts nothing");
-    arena.start_load(2 * all.len(), true, 20)?;
-    arena.wait_acknowledged(100, PATIENCE).await?;
-    let term = highest_term(&arena.cluster).await?;
-
-    let words = topology.to_string();
-    let cut = Instant::now();
-    arena.cluster.links()?.cut(topology.clone());
     let urls: Vec<(usize, String)> = all
         .iter()
         .map(|node| (*node, arena.cluster.client_url(*node)))
         .collect();
+
+    let words = topology.to_string();
+    arena.cluster.links()?.cut(topology.clone());
+    let cut = Instant::now();
+    let severed = Severed::begin(arena, scenario, leader, first(&others)).await?;
     let bound = SERVES_WITHIN * ELECTION_TIMEOUT;
     let gap = first_acknowledged(&urls, &arena.history, PATIENCE).await? - cut;
-    let end = cut + CUT_LASTS * ELECTION_TIMEOUT;
-    let mut flaps = 0;
-    while Instant::now() < end || flaps < scenario.flaps {
-        // The passing of time is the condition here: a cut has a duration.
-        sleep(2 * ELECTION_TIMEOUT).await;
-        if scenario.flaps > 0 {
-            flaps += 1;
-            arena.cluster.links()?.heal();
-            sleep(ELECTION_TIMEOUT).await;
-            arena.cluster.links()?.cut(topology.clone());
-        }
+    // The passing of time is the condition here, and below: a cut has a duration.
+    sleep_until(cut + CUT_LASTS * ELECTION_TIMEOUT).await;
+    let mut bites = vec![severed.end(arena).await?];
+    for flap in 0..scenario.flaps {
+        let follower = first(&others);
+        let had = arena.cluster.observe(follower, false).await?.applied_index;
+        arena.cluster.links()?.heal();
+        let cluster = &arena.cluster;
+        let what = format!("the flapping follower to learn something past {had}");
+        until_ok(what, PATIENCE, async || {
+            let has = cluster.observe(follower, false).await?.applied_index;
+            ensure!(has > had, "it has {has}");
+            Ok(())
+        })
+        .await?;
+        arena.cluster.links()?.cut(topology.clone());
+        let severed = Severed::begin(arena, scenario, leader, follower).await?;
+        sleep(if flap % 2 == 0 { 2 } else { 5 } * ELECTION_TIMEOUT).await;
+        bites.push(severed.end(arena).await?);
     }
-    let terms = highest_term(&arena.cluster).await? - term;
-    let silence = longest_silence(arena, cut + gap, Instant::now());
+    if scenario.outcome == Expected::Replaced {
+        another_leads(&arena.cluster, &others, term).await?;
+    }
+    let silence = arena.history.longest_silence(cut + gap, Instant::now());
     arena.cluster.links()?.heal();
     arena.cluster.wait_serving(&all, PATIENCE).await?;
     let after = arena.cluster.wait_leader(&all, PATIENCE).await?;
     let (verdict, hash) = arena.judge().await?;
+    // Now, so that what a returning member does to the others counts too.
+    let terms = highest_term(&arena.cluster).await? - term;
+    let asked: usize = bites.into_iter().sum();
     arena.say(&format!(
         "{}: {words}; serving again in {} ms, longest silence after that {} ms, {terms} new terms, \
-         leader n{leader} then n{after}; {verdict}; hash {hash}",
+         leader n{leader} then n{after}; {asked} requests of the severed member's clients \
+         unanswered; {verdict}; hash {hash}",
         scenario.name,
         gap.as_millis(),
         silence.as_millis()
@@ -198,29 +224,80 @@ async fn act(arena: &mut Arena, scenario: &Scenario) -> Result<Duration> {
         silence <= bound,
         "while the cut lasted nothing was acknowledged for {silence:?}"
     );
-    if scenario.leader_stays {
+    if matches!(scenario.outcome, Expected::Stays { .. }) {
         ensure!(
             after == leader,
             "a healthy leader, n{leader}, was replaced by n{after}"
         );
         ensure!(terms == 0, "a healthy leader's term was raised by {terms}");
+        ensure!(asked > 0, "nobody asked the severed member anything");
     }
     ensure!(terms <= ELECTIONS_MAX, "terms race: {terms} in one cut");
     Ok(gap)
 }
 
-/// The longest time without an acknowledged write.
-fn longest_silence(arena: &Arena, from: Instant, to: Instant) -> Duration {
-    let mut last = from;
-    let mut longest = Duration::ZERO;
-    for operation in arena
-        .history
-        .since(from)
-        .iter()
-        .filter(|o| o.is_acknowledged_write())
-    {
-        longest = longest.max(operation.completed.saturating_duration_since(last));
-        last = last.max(operation.completed);
+/// Waits until one of `others` leads a term after `term`, while the cut lasts.
+async fn another_leads(cluster: &Cluster, others: &[usize], term: u64) -> Result<()> {
+    let what = format!("one of {others:?} to lead while the cut lasts");
+    until_ok(what, SERVES_WITHIN * ELECTION_TIMEOUT, async || {
+        let mut seen = Vec::new();
+        for &node in others {
+            let one = cluster.observe(node, false).await?;
+            if one.is_leader() && one.term > term {
+                return Ok(());
+            }
+            seen.push((node, one.role, one.term));
+        }
+        bail!("term {term} was the old one's; seen {seen:?}")
+    })
+    .await
+}
+
+/// A follower between the beginning and the end of a cut that parts it from the leader.
+struct Severed {
+    leader: usize,
+    node: usize,
+    since: Instant,
+    /// The leader's log when the cut was there: nothing after it can reach a deaf follower.
+    knowable: u64,
+    outcome: Expected,
+}
+
+impl Severed {
+    /// Called right after the cut.
+    async fn begin(arena: &Arena, scenario: &Scenario, leader: usize, node: usize) -> Result<Self> {
+        let since = Instant::now();
+        let knowable = arena.cluster.observe(leader, false).await?.last_log_index;
+        Ok(Self {
+            leader,
+            node,
+            since,
+            knowable,
+            outcome: scenario.outcome,
+        })
     }
-    longest.max(to.saturating_duration_since(last))
+
+    /// Called right before the heal: how many of the follower's clients' requests had no answer.
+    async fn end(self, arena: &Arena) -> Result<usize> {
+        let Expected::Stays { deaf } = self.outcome else {
+            return Ok(0);
+        };
+        let (node, knowable) = (self.node, self.knowable);
+        if deaf {
+            let ahead = arena.cluster.observe(self.leader, false).await?;
+            let behind = arena.cluster.observe(node, false).await?;
+            ensure!(
+                ahead.applied_index > knowable,
+                "the leader has applied nothing new: the cut was too short"
+            );
+            ensure!(
+                behind.applied_index <= knowable,
+                "n{node} has applied {}, and was cut off at {knowable}",
+                behind.applied_index
+            );
+        }
+        let now = Instant::now();
+        let (writes, reads) = arena.history.unanswered(node, self.since, now)?;
+        Ok(writes + reads)
+    }
 }
