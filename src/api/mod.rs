@@ -14,7 +14,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`listen`] | accept, HTTP/2 settings, orderly stop |
+//! | [`listen`] [`preface`] [`authority`] | accept, HTTP/2 settings, orderly stop; clients that say nothing, or too much |
 //! | [`dispatch`] | paths, what every call has in common (deadline, `hasleader`, learner) |
 //! | [`grpc`] | frames, limits, metadata, trailers |
 //! | [`kv`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
@@ -22,6 +22,7 @@
 //! | [`validate`] [`duplicates`] | etcd's checks before a proposal |
 //! | [`convert`] [`header`] [`status`] | wire to command, outcome to wire, errors to etcd's words |
 
+mod authority;
 mod cluster;
 mod convert;
 mod dispatch;
