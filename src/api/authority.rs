@@ -10,11 +10,7 @@
 //! both ends remember it differently is harmless, because the new one is shorter: the client forgets
 //! an entry no later than we do, and nothing after it moves.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
+/// `PRI * HTTP/2.0` and what follows it.
 const PREFACE_BYTES: usize = 24;
 const FRAME_HEADER_BYTES: usize = 9;
 const HEADERS: u8 = 1;
@@ -36,26 +32,9 @@ const URLS_CODED: [(u64, u32); 2] = [
     (0b100111_01001_01001_101011_01000_1011100_011000_011000, 46),
 ];
 
-/// A stream whose requests name a host.
-pub(super) struct Mended<S> {
-    stream: S,
-    mender: Mender,
-    /// Looked at and not yet handed on: `ready[handed..]`.
-    ready: Vec<u8>,
-    handed: usize,
-}
-
-pub(super) fn mended<S>(stream: S) -> Mended<S> {
-    Mended {
-        stream,
-        mender: Mender::default(),
-        ready: Vec::new(),
-        handed: 0,
-    }
-}
-
+/// Looks at what a client sends, and hands it on with a host where it wrote a URL.
 #[derive(Default)]
-struct Mender {
+pub(super) struct Mender {
     /// Nothing has to be looked at any more.
     trusts: bool,
     /// Passed on of the preface.
@@ -69,7 +48,24 @@ struct Mender {
 }
 
 impl Mender {
-    fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
+    /// Whether the first bytes have come, which never change.
+    pub(super) fn preface_has_come(&self) -> bool {
+        self.preface == PREFACE_BYTES
+    }
+
+    /// Whether what comes may go by unseen.
+    pub(super) fn trusts(&self) -> bool {
+        self.trusts
+    }
+
+    /// At the end of the stream: whatever is held goes on as it is.
+    pub(super) fn end(&mut self, out: &mut Vec<u8>) {
+        self.trusts = true;
+        out.append(&mut self.held);
+    }
+
+    /// Appends to `out` what may go on of what came so far.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while !bytes.is_empty() && !self.trusts {
             if self.preface < PREFACE_BYTES {
                 let passed = take(&mut bytes, PREFACE_BYTES - self.preface);
@@ -83,10 +79,7 @@ impl Mender {
                 self.frame(&mut bytes, out);
             }
         }
-        if self.trusts {
-            out.append(&mut self.held);
-            out.extend_from_slice(bytes);
-        }
+        out.extend_from_slice(bytes);
     }
 
     /// Goes on with the beginning of a frame.
@@ -201,73 +194,6 @@ fn string<'a>(bytes: &'a [u8], at: &mut usize) -> Option<(&'a [u8], bool)> {
     let letters = bytes.get(*at..*at + length)?;
     *at += length;
     Some((letters, is_coded))
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        loop {
-            let ready = this.ready.get(this.handed..).unwrap_or_default();
-            if !ready.is_empty() {
-                let count = ready.len().min(buffer.remaining());
-                buffer.put_slice(ready.get(..count).unwrap_or_default());
-                this.handed += count;
-                return Poll::Ready(Ok(()));
-            }
-            this.ready.clear();
-            this.handed = 0;
-            if this.mender.trusts {
-                // Nothing is kept for a connection that needs nothing.
-                this.ready = Vec::new();
-                return Pin::new(&mut this.stream).poll_read(context, buffer);
-            }
-            let mut bytes = [0; 4096];
-            let mut bytes = ReadBuf::new(&mut bytes);
-            std::task::ready!(Pin::new(&mut this.stream).poll_read(context, &mut bytes))?;
-            if bytes.filled().is_empty() {
-                // The end, perhaps in the middle of a frame: somebody else's to judge.
-                this.mender.trusts = true;
-            }
-            this.mender.feed(bytes.filled(), &mut this.ready);
-            if this.mender.trusts && this.ready.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Mended<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Accepting clients.
 
-use super::authority::mended;
 use super::dispatch::Doors;
 use super::preface;
 use crate::env::{Listener, Stream};
@@ -95,7 +94,7 @@ async fn serve_connection(stream: Stream, doors: Doors, mut stop: watch::Receive
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     let (stream, preface) = preface::listen_for(stream);
-    let connection = builder.serve_connection(TokioIo::new(mended(stream)), service);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,

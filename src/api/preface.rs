@@ -1,33 +1,39 @@
-//! A client's first bytes: HTTP/2 begins with 24 that never change, and the pings that find a dead
-//! connection begin after them. So a connection on which they do not come is given up here.
+//! A client's first bytes. HTTP/2 begins with 24 that never change, and the pings that find a dead
+//! connection begin after them: a connection on which they do not come is given up here. The first
+//! request may need [mending](super::authority).
 
+use super::authority::Mender;
 use crate::env::Stream;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// `PRI * HTTP/2.0` and what follows it.
-const PREFACE_BYTES: usize = 24;
-
-/// A stream whose first bytes are counted.
+/// A stream whose beginning is looked at.
 pub(super) struct Opening {
     stream: Stream,
-    heard: Arc<AtomicUsize>,
+    mender: Mender,
+    /// Looked at and not yet handed on: `ready[handed..]`.
+    ready: Vec<u8>,
+    handed: usize,
+    heard: Arc<AtomicBool>,
 }
 
 /// Knows whether the first bytes have come.
 pub(super) struct Preface {
-    heard: Arc<AtomicUsize>,
+    heard: Arc<AtomicBool>,
 }
 
 pub(super) fn listen_for(stream: Stream) -> (Opening, Preface) {
-    let heard = Arc::new(AtomicUsize::new(0));
+    let heard = Arc::new(AtomicBool::new(false));
     let opening = Opening {
         stream,
+        mender: Mender::default(),
+        ready: Vec::new(),
+        handed: 0,
         heard: heard.clone(),
     };
     (opening, Preface { heard })
@@ -43,7 +49,7 @@ impl Preface {
     }
 
     fn has_come(&self) -> bool {
-        self.heard.load(Ordering::Relaxed) >= PREFACE_BYTES
+        self.heard.load(Ordering::Relaxed)
     }
 }
 
@@ -53,14 +59,37 @@ impl AsyncRead for Opening {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let heard = self.heard.load(Ordering::Relaxed);
-        if heard < PREFACE_BYTES {
-            let heard = heard + (buffer.filled().len() - before);
-            self.heard.store(heard, Ordering::Relaxed);
+        let this = &mut *self;
+        loop {
+            let ready = this.ready.get(this.handed..).unwrap_or_default();
+            if !ready.is_empty() {
+                let count = ready.len().min(buffer.remaining());
+                buffer.put_slice(ready.get(..count).unwrap_or_default());
+                this.handed += count;
+                return Poll::Ready(Ok(()));
+            }
+            if this.mender.trusts() {
+                // Nothing is kept for a connection that needs nothing.
+                this.ready = Vec::new();
+                return Pin::new(&mut this.stream).poll_read(context, buffer);
+            }
+            this.ready.clear();
+            this.handed = 0;
+            let mut bytes = [0; 4096];
+            let mut bytes = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut this.stream).poll_read(context, &mut bytes))?;
+            if bytes.filled().is_empty() {
+                // The end, perhaps in the middle of a frame: somebody else's to judge.
+                this.mender.end(&mut this.ready);
+                if this.ready.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            this.mender.feed(bytes.filled(), &mut this.ready);
+            if this.mender.preface_has_come() {
+                this.heard.store(true, Ordering::Relaxed);
+            }
         }
-        read
     }
 }
 
@@ -108,8 +137,8 @@ mod tests {
         runtime.block_on(async {
             let (mut client, server) = tokio::io::duplex(1024);
             let (mut opening, preface) = listen_for(Stream::new(server, "test".to_owned()));
-            let mut bytes = [0; PREFACE_BYTES];
-            client.write_all(&[7; PREFACE_BYTES - 1]).await.unwrap();
+            let mut bytes = [0; 24];
+            client.write_all(&[7; 23]).await.unwrap();
             opening.read_exact(&mut bytes[1..]).await.unwrap();
             preface.missing(Duration::from_millis(1)).await;
             client.write_all(&[7]).await.unwrap();
