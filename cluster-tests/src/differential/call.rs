@@ -1,6 +1,7 @@
 //! A request to a member, and its answer without what may differ.
 
 use crate::door::Door;
+use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::response_op::Response as OpResponse;
 use quorate::proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
@@ -40,6 +41,28 @@ impl Call {
         }
     }
 
+    /// Whether a member may answer it from its own state, without a barrier. A transaction without
+    /// any operation is not among them: see `docs/compatibility.md`.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Range(range) => range.serializable,
+            Self::Txn(txn) => {
+                let empty = txn.success.is_empty() && txn.failure.is_empty();
+                !empty && only_ranges(txn, |range| range.serializable)
+            }
+            Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) => false,
+        }
+    }
+
+    /// Whether it goes through the log; a nested transaction does, whatever it holds.
+    pub fn is_logged(&self) -> bool {
+        match self {
+            Self::Range(_) => false,
+            Self::Txn(txn) => !only_ranges(txn, |_| true),
+            Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) => true,
+        }
+    }
+
     pub async fn send(&self, door: &mut Door) -> Answer {
         let answer = match self.clone() {
             Self::Range(call) => door
@@ -62,6 +85,15 @@ impl Call {
         };
         answer.unwrap_or_else(|status| error(&status)).masked()
     }
+}
+
+/// Whether a transaction holds nothing but ranges, and only such.
+fn only_ranges(txn: &TxnRequest, such: impl Fn(&RangeRequest) -> bool) -> bool {
+    let mut operations = txn.success.iter().chain(&txn.failure);
+    operations.all(|operation| match &operation.request {
+        Some(Request::RequestRange(range)) => such(range),
+        _ => false,
+    })
 }
 
 fn error(status: &Status) -> Answer {

@@ -5,6 +5,7 @@
 //! more than twelve elements Go's sort puts equal ones in an order of its own.
 
 use super::call::{Answer, Call};
+use super::exceptions::AMBIGUOUS_VALUE_BYTES;
 use bytes::Bytes;
 use quorate::proto::etcdserverpb::compare::TargetUnion;
 use quorate::proto::etcdserverpb::request_op::Request;
@@ -74,14 +75,11 @@ impl Generator {
             }
             400..650 => Call::Put(self.put()),
             650..740 => Call::DeleteRange(self.delete()),
-            740..985 => Call::Txn(self.txn(0)),
+            740..979 => Call::Txn(self.txn(0)),
+            979..985 => Call::Txn(super::budget::txn(&mut self.random)),
             985..990 => Call::Txn(self.read_only_txn_with_an_unknown_order()),
             990..992 => Call::Txn(self.long_txn()),
-            992..993 => Call::Put(PutRequest {
-                key: "s".into(),
-                value: vec![7; self.random.random_range(1_572_800..1_572_900)].into(),
-                ..Default::default()
-            }),
+            992..993 => Call::Put(self.put_about_as_large_as_may_be()),
             _ => Call::Compact(CompactionRequest {
                 revision: self.some_revision(),
                 physical: self.one_in(2),
@@ -301,6 +299,19 @@ impl Generator {
             .collect();
         TxnRequest {
             success,
+            ..Default::default()
+        }
+    }
+
+    fn put_about_as_large_as_may_be(&mut self) -> PutRequest {
+        let bytes = if self.one_in(2) {
+            self.random.random_range(1_572_800..1_572_900)
+        } else {
+            AMBIGUOUS_VALUE_BYTES - 2 + self.random.random_range(0..5)
+        };
+        PutRequest {
+            key: "s".into(),
+            value: vec![7; bytes + usize::from(bytes == AMBIGUOUS_VALUE_BYTES)].into(),
             ..Default::default()
         }
     }

@@ -1,21 +1,28 @@
-//! The same requests to a Quorate member and to a real etcd 3.4, in lockstep; every answer must be
+//! The same requests to a Quorate cluster and to a real etcd 3.4, in lockstep; every answer must be
 //! equal, errors by code and text. Ids and the raft term are masked. Where etcd 3.4 is known to
 //! differ from current etcd, `docs/compatibility.md` rules, and the case is listed in
 //! [`exceptions`].
 //!
-//! [`generate`] makes the requests from a seed; [`call`] sends them and masks the answers.
+//! The cluster has three members, and each request goes to any of them, so that what followers
+//! forward and read meets etcd too. The etcd is one member, and so is it as its own subject: before
+//! they apply a transaction, those members of etcd 3.4 that did not take the request strike out its
+//! ranges. One whose range fails is then refused by one member and carried out by the others.
+//!
+//! [`generate`] makes the requests from a seed, those near the limit of operations in `budget`;
+//! [`call`] sends them and masks the answers; [`members`] chooses who gets them.
 
+mod budget;
 pub mod call;
 pub mod exceptions;
 pub mod generate;
+pub mod members;
 mod ties;
 
-use crate::cluster::layout::Layout;
-use crate::cluster::local::{Cluster, PATIENCE, Spec};
 use crate::cluster::program::Program;
 use anyhow::{Context, Result, bail, ensure};
 use call::{Answer, Call};
 use generate::Generator;
+use members::Members;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -45,46 +52,44 @@ pub async fn run(plan: &Plan) -> Result<()> {
     if dir.exists() {
         std::fs::remove_dir_all(&dir).context("erase what an earlier run left")?;
     }
-    let start = async |program, part: &str| {
-        let layout = Layout::claim()?;
-        let dir = dir.join(part);
-        let spec = Spec {
-            program,
-            nodes: 1,
-            layout,
-            dir,
-            links: false,
-            flags: Vec::new(),
-        };
-        let mut cluster = Cluster::start(spec).await?;
-        cluster.wait_serving(&[1], PATIENCE).await?;
-        anyhow::Ok(cluster)
+    let members_seed = plan.seed ^ 0x3e3b_e125;
+    let start = |program, nodes, part: &str| {
+        Box::pin(Members::start(program, nodes, dir.join(part), members_seed))
     };
-    let mut subject = start(plan.subject, "subject").await?;
-    let reference = start(Program::Etcd, "reference").await?;
-    let mut left = subject.door(1, PATIENCE)?;
-    let mut right = reference.door(1, PATIENCE)?;
+    let nodes = match plan.subject {
+        Program::Quorate => 3,
+        Program::Etcd => 1,
+    };
+    let mut subject = start(plan.subject, nodes, "subject").await?;
+    let mut reference = start(Program::Etcd, 1, "reference").await?;
+    let mut right = reference.door(1)?;
 
     let mut generator = Generator::new(plan.seed);
     let mut coverage = Coverage::default();
     for number in 1..=plan.requests {
         let call = generator.next_call();
+        let member = subject.choose(&call).await?;
+        let mut left = subject.door(member)?;
         let (ours, theirs) = tokio::join!(call.send(&mut left), call.send(&mut right));
-        let excused =
-            plan.subject == Program::Quorate && exceptions::is_known(&call, &ours, &theirs);
-        if ours != theirs && !excused {
-            ensure!(
-                subject.member(1)?.pid().is_some(),
-                "the subject has ended after {call:#?}"
-            );
-            bail!(
-                "request {number} of seed {}: answers differ\n{call:#?}\n{}: {ours:#?}\netcd: \
-                 {theirs:#?}",
+        let differ = ours != theirs;
+        let excused = differ
+            && plan.subject == Program::Quorate
+            && exceptions::is_known(&call, &ours, &theirs);
+        if differ && !excused {
+            let what = format!(
+                "request {number} of seed {}, to {}: answers differ\n{call:#?}\n{}: \
+                 {ours:#?}\netcd: {theirs:#?}",
                 plan.seed,
+                subject.describe(member),
                 plan.subject
             );
+            // A process that has ended is what to look at first.
+            subject.all_run().with_context(|| what.clone())?;
+            reference.all_run().with_context(|| what.clone())?;
+            bail!(what);
         }
         coverage.count(&call, &theirs, excused);
+        subject.note(member, &call, &ours);
         generator.learn(&call, &theirs);
         if number % 1_000 == 0 {
             println!(
@@ -93,6 +98,9 @@ pub async fn run(plan: &Plan) -> Result<()> {
             );
         }
     }
+    subject.agree().await?;
+    let (followers, all) = subject.followers_share();
+    println!("{followers} of {all} requests went to followers");
     coverage.report();
     ensure!(
         coverage.errors.len() >= ERROR_KINDS_MIN,

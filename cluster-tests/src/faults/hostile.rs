@@ -47,6 +47,8 @@ enum Expected {
     Error,
     /// An answer.
     Fine,
+    /// An answer that ends with these bytes.
+    Ends(Vec<u8>),
 }
 
 /// # Errors
@@ -230,6 +232,7 @@ fn check(expected: &Expected, answer: &Result<Bytes, Status>) -> Result<()> {
                         "grpc: received message larger than max ({length} vs. {MESSAGE_MAX})"
                     )
         }
+        (Expected::Ends(end), Ok(answer)) => answer.ends_with(end),
         (Expected::Error, Err(_)) | (Expected::Fine, Ok(_)) => true,
         _ => false,
     };
@@ -245,11 +248,26 @@ fn check(expected: &Expected, answer: &Result<Bytes, Status>) -> Result<()> {
 /// A transaction in a transaction in a transaction …: `TxnRequest.success` is field 2,
 /// `RequestOp.request_txn` field 4.
 fn nested_txn(depth: usize) -> Vec<u8> {
-    let mut message = Vec::new();
+    nested(depth, Vec::new())
+}
+
+/// The same around `message`.
+fn nested(depth: usize, mut message: Vec<u8>) -> Vec<u8> {
     for _ in 0..depth {
         message = field(2, &field(4, &message));
     }
     message
+}
+
+/// The responses in the answer to [`nested_txn`]. A `TxnResponse` inside another has an empty header
+/// (field 1), `succeeded` (2) and `responses` (3); `ResponseOp.response_txn` is field 4.
+fn nested_answer(depth: usize) -> Vec<u8> {
+    let mut answer = Vec::new();
+    for _ in 0..depth {
+        let inner = [field(1, &[]), number(2, 1), answer].concat();
+        answer = field(3, &field(4, &inner));
+    }
+    answer
 }
 
 fn noise(random: &mut StdRng, length: usize) -> Bytes {
@@ -261,7 +279,7 @@ fn noise(random: &mut StdRng, length: usize) -> Bytes {
 type Hostile = (&'static str, &'static str, Bytes, Expected);
 
 fn requests(program: Program, random: &mut StdRng) -> Vec<Hostile> {
-    use Expected::{Begins, Error, Exactly, Fine, OverTheLimit};
+    use Expected::{Begins, Ends, Error, Exactly, Fine, OverTheLimit};
     const EMPTY_KEY: Expected = Exactly(Code::InvalidArgument, "etcdserver: key is not provided");
     const TOO_MANY: Expected = Exactly(
         Code::InvalidArgument,
@@ -314,7 +332,6 @@ fn requests(program: Program, random: &mut StdRng) -> Vec<Hostile> {
             field(1, &[]).into(),
             EMPTY_KEY,
         ),
-        ("nesting of 127", TXN, nested_txn(126).into(), Fine),
         ("nesting of 200", TXN, nested_txn(200).into(), TOO_MANY),
         ("nesting of 10,000", TXN, nested_txn(10_000).into(), Error),
         (
@@ -370,6 +387,26 @@ fn requests(program: Program, random: &mut StdRng) -> Vec<Hostile> {
             Begins(Code::Unimplemented, ""),
         ),
     ];
+    // Each level takes one from the budget of 128, but for the innermost, which is empty; a put
+    // there takes one more.
+    for (name, with_put, depth) in [
+        ("nesting of 126", "a put at depth 126", 126),
+        ("nesting of 127", "a put at depth 127", 127),
+        ("nesting of 128", "a put at depth 128", 128),
+        ("nesting of 129", "a put at depth 129", 129),
+        ("nesting of 130", "a put at depth 130", 130),
+        ("nesting of 131", "a put at depth 131", 131),
+    ] {
+        let fits = |budget: usize, answer| if depth <= budget { answer } else { TOO_MANY };
+        let answer = Ends(nested_answer(depth));
+        list.push((name, TXN, nested_txn(depth).into(), fits(128, answer)));
+        let innermost = field(
+            2,
+            &field(2, &[field(1, b"hostile"), field(2, b"v")].concat()),
+        );
+        let message = nested(depth, innermost).into();
+        list.push((with_put, TXN, message, fits(127, Fine)));
+    }
     if program == Program::Quorate {
         // etcd 3.4 ends its process on the first of these.
         const SORT: Expected = Exactly(Code::InvalidArgument, "etcdserver: invalid sort option");
