@@ -336,3 +336,23 @@ async fn a_connected_follower_that_is_stuck_does_not_pin_the_leaders_log() {
     cluster.gates[stuck].release();
     cluster.converged().await;
 }
+
+#[tokio::test]
+async fn a_member_shows_what_it_acknowledged_to_serializable_reads_too() {
+    let cluster = Cluster::started(3);
+    cluster.put(0, "a", "before").await;
+    for number in 0..3 {
+        let mut kv = cluster.kv(number);
+        for count in 0..200 {
+            let value = format!("{number}.{count}");
+            let request = PutRequest {
+                key: "a".into(),
+                value: value.clone().into(),
+                ..PutRequest::default()
+            };
+            kv.put(request).await.unwrap();
+            let shown = cluster.get(number, "a", true).await;
+            assert_eq!(shown, Some(value), "n{number} acknowledged it");
+        }
+    }
+}

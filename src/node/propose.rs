@@ -15,10 +15,10 @@
 use super::NodeError;
 use super::weight::weight;
 use crate::proto::peer;
-use crate::raft::{Client, Consensus, LeaderHint, Links, MemberNode, ProposeFailure};
+use crate::raft::{CarriedOut, Client, Consensus, LeaderHint, Links, MemberNode, ProposeFailure};
 use crate::state_machine::codec::decode_replies;
 use crate::state_machine::{BatchBuilder, Command, Reply};
-use crate::types::NodeId;
+use crate::types::{NodeId, Position};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -236,7 +236,7 @@ impl Carrier {
             })
             .await;
         match timeout_at(batch.deadline, outcome).await {
-            Ok(Ok(Ok(replies))) => Attempt::Done(Ok(replies)),
+            Ok(Ok(Ok(done))) => Attempt::Done(Ok(done.replies)),
             Ok(Ok(Err(ProposeFailure::NotLeader(_)))) => Attempt::NotTaken,
             Ok(Ok(Err(ProposeFailure::Unknown))) => {
                 Attempt::Done(Err(NodeError::TimeoutLeaderFail))
@@ -251,7 +251,15 @@ impl Carrier {
             return Attempt::NotTaken;
         };
         match timeout_at(batch.deadline, send(links.entries, batch)).await {
-            Ok(attempt) => attempt,
+            Ok(Sent::CarriedOut(done)) => {
+                // A client reads its own writes from this member, serializably too (as on etcd, where
+                // a member answers what it has applied). Past the deadline: done is done.
+                let here = self.consensus.applied_here(leader, done.at);
+                timeout_at(batch.deadline, here).await.ok();
+                Attempt::Done(Ok(done.replies))
+            }
+            Ok(Sent::Failed(error)) => Attempt::Done(Err(error)),
+            Ok(Sent::NotTaken) => Attempt::NotTaken,
             Err(_) => Attempt::Done(Err(NodeError::TimeoutConnectionLost)),
         }
     }
@@ -263,8 +271,15 @@ enum Attempt {
     NotTaken,
 }
 
+/// What became of a batch that was sent to the leader.
+enum Sent {
+    CarriedOut(CarriedOut),
+    Failed(NodeError),
+    NotTaken,
+}
+
 /// Sends a batch to the leader, once.
-async fn send(mut client: Client, batch: &Batch) -> Attempt {
+async fn send(mut client: Client, batch: &Batch) -> Sent {
     use peer::forward_response::Answer;
     use peer::refused::Reason;
     let left = batch.deadline.saturating_duration_since(Instant::now());
@@ -274,27 +289,31 @@ async fn send(mut client: Client, batch: &Batch) -> Attempt {
         timeout_ms,
     };
     let answer = match client.forward(request).await {
-        Ok(answer) => answer.into_inner().answer,
-        Err(status) if crate::raft::was_never_sent(&status) => return Attempt::NotTaken,
+        Ok(answer) => answer.into_inner(),
+        Err(status) if crate::raft::was_never_sent(&status) => return Sent::NotTaken,
         // The peer looked at the introduction only: it is starting, or refuses us.
-        Err(status) if status.code() == tonic::Code::FailedPrecondition => {
-            return Attempt::NotTaken;
-        }
+        Err(status) if status.code() == tonic::Code::FailedPrecondition => return Sent::NotTaken,
         Err(status) => {
             tracing::debug!(%status, "a forwarded batch has an unknown outcome");
-            return Attempt::Done(Err(NodeError::TimeoutLeaderFail));
+            return Sent::Failed(NodeError::TimeoutLeaderFail);
         }
     };
-    match answer {
-        Some(Answer::Replies(replies)) => match decode_replies(replies) {
-            Ok(replies) if replies.len() == batch.waiters.len() => Attempt::Done(Ok(replies)),
-            _ => Attempt::Done(Err(NodeError::TimeoutLeaderFail)),
+    match (answer.answer, answer.at) {
+        (Some(Answer::Replies(replies)), Some(at)) => match decode_replies(replies) {
+            Ok(replies) if replies.len() == batch.waiters.len() => {
+                let at = Position {
+                    term: at.term,
+                    index: at.index,
+                };
+                Sent::CarriedOut(CarriedOut { at, replies })
+            }
+            _ => Sent::Failed(NodeError::TimeoutLeaderFail),
         },
-        Some(Answer::Refused(refused)) => match refused.reason() {
-            Reason::NotLeader => Attempt::NotTaken,
-            Reason::TooManyRequests => Attempt::Done(Err(NodeError::TooManyRequests)),
+        (Some(Answer::Refused(refused)), _) => match refused.reason() {
+            Reason::NotLeader => Sent::NotTaken,
+            Reason::TooManyRequests => Sent::Failed(NodeError::TooManyRequests),
         },
-        Some(Answer::Unknown(_)) | None => Attempt::Done(Err(NodeError::TimeoutLeaderFail)),
+        _ => Sent::Failed(NodeError::TimeoutLeaderFail),
     }
 }
 

@@ -5,23 +5,24 @@
 use super::applier::{Applier, SharedStore};
 use super::factory::{Kicks, PeerNetworks};
 use super::identity::Pins;
+use super::leader_watch::LeaderWatch;
 use super::links::Links;
 use super::log::SegmentedLog;
 use super::log_store::LogStore;
 use super::network::NetworkTimes;
 use super::quorum_round::QuorumRound;
 use super::status::{Role, Status};
-use super::type_config::{Batch, MemberNode, OnComplete, TypeConfig, position_of};
+use super::type_config::{
+    Batch, MemberNode, OnComplete, TypeConfig, log_id_of, position_of, vote_of,
+};
 use crate::state_machine::Reply;
 use crate::types::{NodeId, Position};
 use bytes::Bytes;
-use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{
     ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError,
 };
-use openraft::metrics::RaftServerMetrics;
-use openraft::raft::ClientWriteResult;
+use openraft::raft::{AppendEntriesRequest, ClientWriteResult};
 use openraft::{
     ChangeMembers, Config, Instant as _, LinearizerOption, Raft, ServerState, SnapshotPolicy,
 };
@@ -32,7 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 /// Apply commands that may wait in front of the state machine. openraft blocks its core when this
 /// is full, heartbeats and votes included, so [`super::incoming`] stops taking entries long
@@ -70,15 +71,16 @@ pub enum ReadFailure {
     Stopped,
 }
 
-/// Whom to send a batch to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaderHint {
-    Me,
-    Other(NodeId, MemberNode),
-    Nobody,
+/// A batch that was carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CarriedOut {
+    /// Its entry.
+    pub at: Position,
+    /// One a command.
+    pub replies: Vec<Reply>,
 }
 
-pub type Proposed = Result<Vec<Reply>, ProposeFailure>;
+pub type Proposed = Result<CarriedOut, ProposeFailure>;
 
 /// What a member's consensus is made of; all opened by the caller.
 pub struct Parts {
@@ -201,7 +203,10 @@ impl Consensus {
     pub async fn propose(&self, batch: Bytes, done: impl FnOnce(Proposed) + Send + 'static) {
         let responder = OnComplete(Box::new(move |result: ClientWriteResult<TypeConfig>| {
             done(match result {
-                Ok(response) => Ok(response.data),
+                Ok(response) => Ok(CarriedOut {
+                    at: position_of(&response.log_id),
+                    replies: response.data,
+                }),
                 Err(ClientWriteError::ForwardToLeader(forward)) => {
                     Err(ProposeFailure::NotLeader(forward.leader_id))
                 }
@@ -217,6 +222,27 @@ impl Consensus {
             // `done` went with the message: whoever waits for it sees its channel close.
             tracing::debug!(%error, "consensus has stopped");
         }
+    }
+
+    /// Returns when an entry is applied here that its leader, `leader`, said is committed. Raft is told
+    /// so at once, in the words of the leader's next message: waiting for that would take longer.
+    pub async fn applied_here(&self, leader: NodeId, at: Position) {
+        let mut applied = self.applied();
+        let mut reached = std::pin::pin!(applied.wait_for(|applied| *applied >= at.index));
+        let mut told = std::pin::pin!(self.inner.raft.append_entries(AppendEntriesRequest {
+            // An entry's term is its leader's (one leader per term).
+            vote: vote_of(at.term, leader, true),
+            prev_log_id: None,
+            entries: Vec::new(),
+            leader_commit: Some(log_id_of(at)),
+        }));
+        tokio::select! {
+            _ = &mut reached => return,
+            // What it answers is for the leader to know.
+            _ = &mut told => {}
+        }
+        // Consensus is gone, or it is applied: nobody has to wait any longer.
+        reached.await.ok();
     }
 
     /// Confirms with a quorum that this member leads, and answers the position that a read must
@@ -338,9 +364,7 @@ impl Consensus {
 
     /// Follows who leads.
     pub fn leader_watch(&self) -> LeaderWatch {
-        LeaderWatch {
-            metrics: self.inner.raft.server_metrics(),
-        }
+        LeaderWatch::new(self.inner.raft.server_metrics())
     }
 
     pub fn term(&self) -> u64 {
@@ -417,38 +441,6 @@ impl Consensus {
     pub async fn shutdown(&self) {
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop cleanly");
-        }
-    }
-}
-
-/// Follows who leads: cheap, and not checked for being current. Nothing safe depends on it.
-pub struct LeaderWatch {
-    metrics: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
-}
-
-impl LeaderWatch {
-    /// Who leads now; [`Self::changed`] tells of what comes after this call.
-    pub fn hint(&mut self) -> LeaderHint {
-        let metrics = self.metrics.borrow_and_update();
-        match metrics.current_leader {
-            Some(leader) if leader == metrics.id => LeaderHint::Me,
-            Some(leader) => {
-                let membership = metrics.membership_config.membership();
-                match membership.get_node(&leader) {
-                    Some(member) => LeaderHint::Other(leader, member.clone()),
-                    None => LeaderHint::Nobody,
-                }
-            }
-            None => LeaderHint::Nobody,
-        }
-    }
-
-    /// Returns when something about leadership changed since the last look, or after `patience`.
-    pub async fn changed(&mut self, patience: Duration) {
-        // Both outcomes mean "look again".
-        if let Ok(Err(_)) = timeout(patience, self.metrics.changed()).await {
-            // Consensus is gone: no news will come, and whoever asks must not spin.
-            sleep(patience).await;
         }
     }
 }

@@ -29,6 +29,7 @@ mod formats;
 mod identity;
 mod incoming;
 mod inspect;
+mod leader_watch;
 mod links;
 pub mod log;
 mod log_store;
@@ -55,11 +56,11 @@ mod suite_tests;
 pub use address_book::AddressBook;
 pub use applier::{Applier, SharedStore};
 pub use consensus::{
-    ChangeVoters, Consensus, LeaderHint, LeaderWatch, Parts, ProposeFailure, Proposed, ReadFailure,
-    Timers,
+    CarriedOut, ChangeVoters, Consensus, Parts, ProposeFailure, Proposed, ReadFailure, Timers,
 };
 pub use formats::check_formats;
 pub use identity::{Pins, SelfIdentity};
+pub use leader_watch::{LeaderHint, LeaderWatch};
 pub use links::{Client, LinkTimes, Links, PeerLinks, was_never_sent};
 pub use peer_service::PeerService;
 pub use sends::Sends;

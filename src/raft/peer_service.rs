@@ -331,6 +331,7 @@ impl Peer for PeerService {
         let answer = |answer| {
             Ok(Response::new(peer::ForwardResponse {
                 answer: Some(answer),
+                at: None,
             }))
         };
         let refused = |reason: peer::refused::Reason, leader: Option<NodeId>| {
@@ -359,10 +360,14 @@ impl Peer for PeerService {
             .await;
         let patience = Duration::from_millis(request.timeout_ms.into());
         match timeout(patience, outcome).await {
-            Ok(Ok(Ok(replies))) => {
+            Ok(Ok(Ok(done))) => {
                 // Room for the message around it.
                 let bytes_max = PEER_MESSAGE_BYTES_MAX - 1024;
-                answer(Answer::Replies(encode_replies_within(replies, bytes_max)))
+                let replies = encode_replies_within(done.replies, bytes_max);
+                Ok(Response::new(peer::ForwardResponse {
+                    answer: Some(Answer::Replies(replies)),
+                    at: Some(wire::position_to_proto(done.at)),
+                }))
             }
             Ok(Ok(Err(ProposeFailure::NotLeader(leader)))) => {
                 refused(peer::refused::Reason::NotLeader, leader)

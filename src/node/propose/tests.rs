@@ -36,8 +36,8 @@ fn client(network: &MemoryNetwork) -> Client {
 
 #[tokio::test]
 async fn a_leader_that_cannot_be_dialled_took_nothing() {
-    let attempt = send(client(&MemoryNetwork::default()), &batch()).await;
-    assert!(matches!(attempt, Attempt::NotTaken));
+    let sent = send(client(&MemoryNetwork::default()), &batch()).await;
+    assert!(matches!(sent, Sent::NotTaken));
 }
 
 #[tokio::test]
@@ -57,11 +57,8 @@ async fn a_connection_that_breaks_after_the_batch_was_sent_leaves_it_unknown() {
             }
         }
     });
-    let attempt = send(client(&network), &batch()).await;
-    assert!(matches!(
-        attempt,
-        Attempt::Done(Err(NodeError::TimeoutLeaderFail))
-    ));
+    let sent = send(client(&network), &batch()).await;
+    assert!(matches!(sent, Sent::Failed(NodeError::TimeoutLeaderFail)));
     assert_eq!(connections.load(Ordering::Relaxed), 1, "sent once");
     leader.abort();
 }
