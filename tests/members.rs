@@ -171,26 +171,13 @@ async fn a_stopping_leader_hands_over() {
 
 #[tokio::test]
 async fn a_member_away_past_the_purge_returns_by_snapshot() {
-    let mut cluster = Cluster::new(3);
-    cluster.snapshot_count = 50;
-    for number in 0..3 {
-        cluster.start(number);
-    }
+    let mut cluster = Cluster::started_with_snapshots(3, 50);
     cluster.put(0, "before", "1").await;
     let leader = cluster.leader().await;
     let away = (leader + 1) % 3;
-    let last = cluster.inspect(away).await.unwrap().last_log.unwrap().index;
+    let last = cluster.last_log(away).await;
     cluster.stop(away);
-    let mut count = 0;
-    eventually("a purge past the absent member", async || {
-        for _ in 0..20 {
-            count += 1;
-            cluster.put(leader, &format!("key-{count}"), "x").await;
-        }
-        let purged = cluster.inspect(leader).await?.purged?.index;
-        (purged > last).then_some(())
-    })
-    .await;
+    let count = cluster.put_until_purged_past(leader, last).await;
     cluster.start(away);
     cluster.converged().await;
     eventually("the member to say that it came by snapshot", async || {
@@ -303,32 +290,13 @@ async fn a_failed_fsync_ends_the_member() {
 
 #[tokio::test]
 async fn a_connected_follower_that_is_stuck_does_not_pin_the_leaders_log() {
-    let mut cluster = Cluster::new(3);
-    cluster.snapshot_count = 20;
-    for number in 0..3 {
-        cluster.start(number);
-    }
+    let cluster = Cluster::started_with_snapshots(3, 20);
     cluster.put(0, "before", "1").await;
     let leader = cluster.leader().await;
     let stuck = (leader + 1) % 3;
-    let last = cluster
-        .inspect(stuck)
-        .await
-        .unwrap()
-        .last_log
-        .unwrap()
-        .index;
+    let last = cluster.last_log(stuck).await;
     cluster.gates[stuck].hang();
-    let mut count = 0;
-    eventually("a purge past the stuck member", async || {
-        for _ in 0..20 {
-            count += 1;
-            cluster.put(leader, &format!("key-{count}"), "x").await;
-        }
-        let purged = cluster.inspect(leader).await?.purged?.index;
-        (purged > last + 20).then_some(())
-    })
-    .await;
+    cluster.put_until_purged_past(leader, last + 20).await;
     assert!(
         cluster.members[stuck].is_some(),
         "it was connected all the time"

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Cluster, eventually};
+use common::{Cluster, Member, eventually};
 use quorate::env::Env;
 use quorate::node::core::{self, Running};
 use quorate::raft::{ChangeVoters, Consensus, Role};
@@ -13,25 +13,22 @@ use quorate::state_machine::{BatchBuilder, Command};
 use quorate::types::NodeId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// A member without doors, on a thread of its own.
+/// A member without doors.
 struct Core {
     node: NodeId,
     consensus: Consensus,
-    stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<anyhow::Result<()>>>,
+    member: Option<Member>,
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take() {
+        if let Some(member) = self.member.take() {
             // A failed test is already on its way; the member only has to be gone.
-            thread.join().ok();
+            member.stop().ok();
         }
     }
 }
@@ -46,24 +43,17 @@ async fn start(cluster: &Cluster) -> Vec<Core> {
         };
         let listener = env.network.listen(&config.listen_peer[0]).await.unwrap();
         let (running, started) = oneshot::channel::<Running>();
-        let (stop, stopping) = watch::channel(false);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(core::run(config, env, vec![listener], running, stopping))
-        });
-        starting.push((started, stop, thread));
+        let member =
+            Member::spawn(|stopping| core::run(config, env, vec![listener], running, stopping));
+        starting.push((started, member));
     }
     let mut cores = Vec::new();
-    for (started, stop, thread) in starting {
+    for (started, member) in starting {
         let running = started.await.unwrap();
         cores.push(Core {
             node: running.identity.member_id,
             consensus: running.consensus,
-            stop,
-            thread: Some(thread),
+            member: Some(member),
         });
     }
     cores

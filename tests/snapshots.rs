@@ -9,25 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[tokio::test]
 async fn a_slow_transfer_under_load_needs_one_snapshot() {
-    let mut cluster = Cluster::new(3);
-    cluster.snapshot_count = 20;
-    for number in 0..3 {
-        cluster.start(number);
-    }
+    let mut cluster = Cluster::started_with_snapshots(3, 20);
     cluster.put(0, "before", "1").await;
     let leader = cluster.leader().await;
     let away = (leader + 1) % 3;
-    let last = cluster.inspect(away).await.unwrap().last_log.unwrap().index;
+    let last = cluster.last_log(away).await;
     cluster.stop(away);
-    let purge_past = async |cluster: &Cluster, index: u64| {
-        eventually("a purge", async || {
-            cluster.put(leader, "key", "x").await;
-            let purged = cluster.inspect(leader).await?.purged?.index;
-            (purged > index).then_some(())
-        })
-        .await;
-    };
-    purge_past(&cluster, last).await;
+    cluster.put_until_purged_past(leader, last).await;
     cluster.gates[leader].send_slowly();
     cluster.start(away);
     let enough = Arc::new(AtomicBool::new(false));
@@ -54,12 +42,6 @@ async fn a_slow_transfer_under_load_needs_one_snapshot() {
     let seen = cluster.inspect(away).await.unwrap();
     assert_eq!(seen.snapshots_installed, 1);
     // What was kept for it goes in the end.
-    let gone = cluster
-        .inspect(leader)
-        .await
-        .unwrap()
-        .applied
-        .unwrap()
-        .index;
-    purge_past(&cluster, gone).await;
+    let kept = cluster.last_log(leader).await;
+    cluster.put_until_purged_past(leader, kept).await;
 }

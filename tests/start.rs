@@ -82,7 +82,6 @@ async fn a_crash_between_the_first_entry_and_the_mark_loses_nothing() {
     }
 }
 
-#[ignore = "removes the log while its preparer may still name a file: to be made deterministic"]
 #[tokio::test]
 async fn a_member_without_its_log_does_not_vote() {
     for size in [1, 3] {
@@ -90,7 +89,9 @@ async fn a_member_without_its_log_does_not_vote() {
         cluster.put(0, "a", "1").await;
         cluster.stop(0);
         fs::remove_dir_all(member_dir(&cluster, 0).join("log")).unwrap();
-        for _ in 0..2 {
+        // A start that is refused leaves nobody behind who still writes there: the next one would
+        // meet him.
+        for _ in 0..5 {
             cluster.start(0);
             let reason = end_of(&mut cluster, 0).await;
             assert!(reason.contains("must not vote again"), "{reason}");

@@ -6,7 +6,7 @@ use super::founding::Founding;
 use super::housekeeping::{Housekeeping, successor};
 use super::{Identity, sweeper};
 use crate::config::{ClusterState, Config};
-use crate::env::{Env, Listener};
+use crate::env::{Env, Listener, Worker};
 use crate::raft::log::{LogOptions, SegmentedLog};
 use crate::raft::{
     AddressBook, Applier, Consensus, LeaderHint, LinkTimes, Links, Parts, PeerService, Pins,
@@ -28,8 +28,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// After a failed accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What closing a member may take. What is not flushed by then the log replays.
+/// What each of the two steps of closing may take: stopping with a flush, and closing the log. What
+/// is not flushed by then the log replays.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+const DISK_HANGS: &str = "not closed in time: the disk hangs";
 
 /// What the doors' side gets once consensus runs.
 pub struct Running {
@@ -100,124 +102,172 @@ pub async fn run(
     let addresses = AddressBook::new(config.peer_dial.clone());
     let links = Links::new(me, env.network.clone(), addresses, times);
 
+    let closer = env.threads.worker("close")?;
     let log_dir = member_dir.join("log");
     let log = SegmentedLog::open(&log_dir, &disk, env.threads.as_ref(), LogOptions::default())
         .context("open the Raft log")?;
-    let state_options = StateOptions {
-        hash_seed: env.randomness.next_u64(),
-        ..StateOptions::default()
-    };
-    let state_dir = StateDir::new(member_dir.clone(), disk.clone(), state_options);
-    let machine = state_dir.open().context("open the state")?;
-    let is_pristine = log.is_pristine();
-    anyhow::ensure!(
-        !is_pristine || (!data_dir.identity.bootstrapped && machine.applied().is_none()),
-        "the Raft log in {} is gone: this member has taken part in elections and must not vote \
-         again without it; bring the log back, or replace the member",
-        log_dir.display()
-    );
-    let snapshots = Snapshots::open(
-        member_dir.join("snapshot"),
-        disk.clone(),
-        env.randomness.clone(),
-        env.threads.worker("snapshot")?,
-    )
-    .context("open snapshots")?;
-    let (fatal, mut fatal_reasons) = mpsc::channel(1);
-    let service = PeerService::new(
-        config.name.clone(),
-        pins.clone(),
-        Receiver::new(snapshots.clone()),
-        !is_pristine,
-        env.threads.worker("inspect")?,
-        fatal,
-    );
-    let mut tasks = JoinSet::new();
-    for listener in listeners {
-        tasks.spawn(serve_peers(listener, service.clone(), times));
-    }
-    if is_pristine {
-        tracing::info!(member = %HexId(node), cluster = %HexId(me.cluster), "first start");
-        let asked = ask_founders(&founding.members, &links, &pins, timers.election);
-        let mut stopping = stop.clone();
-        tokio::select! {
-            asked = asked => asked?,
-            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
-        }
-    }
-
-    let sends = snapshots.sends().clone();
-    let applier = Applier::new(machine, state_dir, snapshots, env.threads.worker("apply")?);
-    applier.reconcile(&log.state());
-    let parts = Parts {
-        log: log.clone(),
-        applier,
-        pins: pins.clone(),
-        links: links.clone(),
+    let member = Opened {
+        config,
+        env,
+        founding,
+        me,
+        pins,
+        links,
         timers,
+        log: log.clone(),
+        closer: closer.clone(),
     };
-    let consensus = Consensus::start(parts).await.context("start consensus")?;
-    if !data_dir.identity.bootstrapped {
-        // In this order: a directory that is marked and whose log holds nothing has lost it. After
-        // a crash in between the log says that the founders have been asked. Nobody can ask this
-        // member for its vote before it is marked.
-        consensus
-            .found(founding.members)
-            .await
-            .context("found the cluster")?;
-        data_dir
-            .mark_bootstrapped()
-            .context("mark the data directory as bootstrapped")?;
-    }
-    let members = consensus.clone();
-    pins.set_membership(move |node| members.status().membership.get_node(&node).is_some());
-    service.set_consensus(consensus.clone());
-    tasks.spawn(Housekeeping::new(consensus.clone(), sends, config.snapshot_count).run());
-    tasks.spawn(sweeper::run(
-        consensus.store().clone(),
-        env.threads.worker("sweeper")?,
-    ));
-    let identity = Identity {
-        cluster_id: me.cluster,
-        member_id: node,
-        name: config.name,
-    };
-    // Nobody waits any more if the start was given up meanwhile; `stop` says so too.
-    running
-        .send(Running {
-            identity,
-            consensus: consensus.clone(),
-            links,
-        })
-        .ok();
-
-    let mut stopping = stop.clone();
-    let outcome = tokio::select! {
-        reason = fatal_reasons.recv() => Err(reason.unwrap_or_default()),
-        reason = consensus.stopped() => Err(reason),
-        _ = stopping.wait_for(|stop| *stop) => Ok(()),
-    };
-    if outcome.is_ok() {
-        hand_over(&consensus).await;
-    }
-    let closer = env.threads.worker("close")?;
-    let close = async {
-        tasks.shutdown().await;
-        consensus.shutdown().await;
-        let store = consensus.store().load_full();
-        closer
-            .run(move || {
-                let flushed = store.flush().context("flush the state");
-                flushed.and(log.close().context("close the Raft log"))
-            })
-            .await?
-    };
-    let closed = timeout(CLOSE_TIMEOUT, close).await;
+    let lived = member.live(&mut data_dir, listeners, running, stop).await;
+    // However it ended: the directory is given back only when the log's threads write no more.
+    let closed = timeout(CLOSE_TIMEOUT, closer.run(move || log.close())).await;
     drop(data_dir);
-    match (outcome, closed) {
-        (Err(reason), _) => anyhow::bail!("consensus had to stop: {reason}"),
-        (Ok(()), Ok(closed)) => closed,
-        (Ok(()), Err(_)) => anyhow::bail!("not closed within {CLOSE_TIMEOUT:?}: the disk hangs"),
+    lived?;
+    closed.context(DISK_HANGS)??.context("close the Raft log")
+}
+
+/// A member whose data directory and log are its own.
+struct Opened {
+    config: Config,
+    env: Env,
+    founding: Founding,
+    me: SelfIdentity,
+    pins: Pins,
+    links: Links,
+    timers: Timers,
+    log: SegmentedLog,
+    closer: Worker,
+}
+
+impl Opened {
+    /// Starts consensus, runs it to its end, and stops it. The log stays open.
+    async fn live(
+        self,
+        data_dir: &mut DataDir,
+        listeners: Vec<Box<dyn Listener>>,
+        running: oneshot::Sender<Running>,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let Self {
+            config,
+            env,
+            founding,
+            me,
+            pins,
+            links,
+            timers,
+            log,
+            closer,
+        } = self;
+        let (disk, member_dir) = (env.disk.clone(), data_dir.member_dir.clone());
+        let times = LinkTimes::from_election_timeout(timers.election);
+        let state_options = StateOptions {
+            hash_seed: env.randomness.next_u64(),
+            ..StateOptions::default()
+        };
+        let state_dir = StateDir::new(member_dir.clone(), disk.clone(), state_options);
+        let machine = state_dir.open().context("open the state")?;
+        let is_pristine = log.is_pristine();
+        anyhow::ensure!(
+            !is_pristine || (!data_dir.identity.bootstrapped && machine.applied().is_none()),
+            "the Raft log in {} is gone: this member has taken part in elections and must not vote \
+         again without it; bring the log back, or replace the member",
+            member_dir.join("log").display()
+        );
+        let snapshots = Snapshots::open(
+            member_dir.join("snapshot"),
+            disk.clone(),
+            env.randomness.clone(),
+            env.threads.worker("snapshot")?,
+        )
+        .context("open snapshots")?;
+        let (fatal, mut fatal_reasons) = mpsc::channel(1);
+        let service = PeerService::new(
+            config.name.clone(),
+            pins.clone(),
+            Receiver::new(snapshots.clone()),
+            !is_pristine,
+            env.threads.worker("inspect")?,
+            fatal,
+        );
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn(serve_peers(listener, service.clone(), times));
+        }
+        if is_pristine {
+            tracing::info!(member = %HexId(me.node), cluster = %HexId(me.cluster), "first start");
+            let asked = ask_founders(&founding.members, &links, &pins, timers.election);
+            let mut stopping = stop.clone();
+            tokio::select! {
+                asked = asked => asked?,
+                _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+
+        let sends = snapshots.sends().clone();
+        let applier = Applier::new(machine, state_dir, snapshots, env.threads.worker("apply")?);
+        applier.reconcile(&log.state());
+        let parts = Parts {
+            log: log.clone(),
+            applier,
+            pins: pins.clone(),
+            links: links.clone(),
+            timers,
+        };
+        let consensus = Consensus::start(parts).await.context("start consensus")?;
+        if !data_dir.identity.bootstrapped {
+            // In this order: a directory that is marked and whose log holds nothing has lost it. After
+            // a crash in between the log says that the founders have been asked. Nobody can ask this
+            // member for its vote before it is marked.
+            consensus
+                .found(founding.members)
+                .await
+                .context("found the cluster")?;
+            data_dir
+                .mark_bootstrapped()
+                .context("mark the data directory as bootstrapped")?;
+        }
+        let members = consensus.clone();
+        pins.set_membership(move |node| members.status().membership.get_node(&node).is_some());
+        service.set_consensus(consensus.clone());
+        tasks.spawn(Housekeeping::new(consensus.clone(), sends, config.snapshot_count).run());
+        tasks.spawn(sweeper::run(
+            consensus.store().clone(),
+            env.threads.worker("sweeper")?,
+        ));
+        let identity = Identity {
+            cluster_id: me.cluster,
+            member_id: me.node,
+            name: config.name,
+        };
+        // Nobody waits any more if the start was given up meanwhile; `stop` says so too.
+        running
+            .send(Running {
+                identity,
+                consensus: consensus.clone(),
+                links,
+            })
+            .ok();
+
+        let mut stopping = stop.clone();
+        let outcome = tokio::select! {
+            reason = fatal_reasons.recv() => Err(reason.unwrap_or_default()),
+            reason = consensus.stopped() => Err(reason),
+            _ = stopping.wait_for(|stop| *stop) => Ok(()),
+        };
+        if outcome.is_ok() {
+            hand_over(&consensus).await;
+        }
+        let stopped = timeout(CLOSE_TIMEOUT, async {
+            tasks.shutdown().await;
+            consensus.shutdown().await;
+            let store = consensus.store().load_full();
+            closer.run(move || store.flush()).await
+        });
+        let flushed = stopped.await;
+        match outcome {
+            Err(reason) => anyhow::bail!("consensus had to stop: {reason}"),
+            Ok(()) => flushed.context(DISK_HANGS)??.context("flush the state"),
+        }
     }
 }
 

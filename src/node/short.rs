@@ -57,17 +57,8 @@ mod tests {
 
     fn list(change: impl FnOnce(&mut RangeQuery)) -> RangeQuery {
         let mut query = RangeQuery {
-            range: KeyRange::from_wire("a".into(), "z".into()),
             limit: 1,
-            revision: 0,
-            sort_order: SortOrder::None,
-            sort_target: SortTarget::Key,
-            keys_only: false,
-            count_only: false,
-            min_mod_revision: 0,
-            max_mod_revision: 0,
-            min_create_revision: 0,
-            max_create_revision: 0,
+            ..RangeQuery::latest(KeyRange::from_wire("a".into(), "z".into()))
         };
         change(&mut query);
         query

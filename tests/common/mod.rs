@@ -26,6 +26,8 @@ pub const ELECTION: Duration = Duration::from_millis(300);
 /// Long enough for anything that will ever happen on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+const SNAPSHOT_COUNT: u64 = 10_000;
+
 pub struct Cluster {
     /// One a member: hang it, and its fsyncs wait.
     pub gates: Vec<Gate>,
@@ -41,6 +43,23 @@ pub struct Member {
 }
 
 impl Member {
+    /// Runs one on a thread of its own, until it ends or is told to stop.
+    pub fn spawn<F>(run: impl FnOnce(watch::Receiver<bool>) -> F) -> Self
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (stop, stopping) = watch::channel(false);
+        let member = run(stopping);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(member)
+        });
+        Self { stop, thread }
+    }
+
     /// Asks it to stop and waits for its end.
     pub fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
@@ -90,12 +109,18 @@ impl Cluster {
             network: MemoryNetwork::default(),
             members,
             root,
-            snapshot_count: 10_000,
+            snapshot_count: SNAPSHOT_COUNT,
         }
     }
 
     pub fn started(size: usize) -> Self {
+        Self::started_with_snapshots(size, SNAPSHOT_COUNT)
+    }
+
+    /// With a snapshot every so many entries.
+    pub fn started_with_snapshots(size: usize, snapshot_count: u64) -> Self {
         let mut cluster = Self::new(size);
+        cluster.snapshot_count = snapshot_count;
         for number in 0..size {
             cluster.start(number);
         }
@@ -143,15 +168,8 @@ impl Cluster {
             disk,
             ..Env::real()
         };
-        let (stop, stopping) = watch::channel(false);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(quorate::server::serve(config, env, stopping))
-        });
-        self.members[number] = Some(Member { stop, thread });
+        let member = Member::spawn(|stopping| quorate::server::serve(config, env, stopping));
+        self.members[number] = Some(member);
     }
 
     pub fn take(&mut self, number: usize) -> Member {
@@ -235,6 +253,26 @@ impl Cluster {
         (0..self.members.len())
             .filter(|number| self.members[*number].is_some())
             .collect()
+    }
+
+    /// The index of a member's last entry.
+    pub async fn last_log(&self, number: usize) -> u64 {
+        let last = async || Some(self.inspect(number).await?.last_log?.index);
+        eventually("a last entry", last).await
+    }
+
+    /// Puts `key-1`, `key-2`, … until the leader has purged entries past an index; how many it took.
+    pub async fn put_until_purged_past(&self, leader: usize, index: u64) -> usize {
+        let mut count = 0;
+        eventually("a purge", async || {
+            for _ in 0..20 {
+                count += 1;
+                self.put(leader, &format!("key-{count}"), "x").await;
+            }
+            (self.inspect(leader).await?.purged?.index > index).then_some(())
+        })
+        .await;
+        count
     }
 
     /// Waits until all running members hold the same hash at the same position.

@@ -16,6 +16,7 @@
 use anyhow::{Context, Result};
 use std::collections::VecDeque;
 use std::future::pending;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,12 +69,14 @@ struct Broken;
 /// A running proxy; it ends, connections included, when dropped.
 #[derive(Debug)]
 pub struct Link {
+    address: SocketAddr,
     state: watch::Sender<LinkState>,
     accept: JoinHandle<()>,
 }
 
 impl Link {
-    /// Listens on `listen`; forwards to `target`, which need not exist yet.
+    /// Listens on `listen` (port 0: any that is free); forwards to `target`, which need not exist
+    /// yet.
     ///
     /// # Errors
     /// The address is in use.
@@ -81,9 +84,19 @@ impl Link {
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("listen on {listen}"))?;
+        let address = listener.local_addr().context("a listener's address")?;
         let (state, watched) = watch::channel(LinkState::default());
         let accept = tokio::spawn(accept(listener, target, watched));
-        Ok(Self { state, accept })
+        Ok(Self {
+            address,
+            state,
+            accept,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// From here on the link behaves so, for open connections too.

@@ -20,10 +20,9 @@ async fn echo_behind_a_link() -> (Link, String) {
             });
         }
     });
-    let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let listen = probe.local_addr().unwrap().to_string();
-    drop(probe);
-    (Link::open(&listen, target).await.unwrap(), listen)
+    let link = Link::open("127.0.0.1:0", target).await.unwrap();
+    let address = link.address().to_string();
+    (link, address)
 }
 
 async fn echoes(stream: &mut TcpStream, word: &[u8]) -> bool {
@@ -126,11 +125,8 @@ async fn an_end_does_not_cross_a_cut() {
 async fn that_the_receiver_is_gone_does_not_cross_a_cut() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = server.local_addr().unwrap().to_string();
-    let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let listen = probe.local_addr().unwrap().to_string();
-    drop(probe);
-    let link = Link::open(&listen, target).await.unwrap();
-    let mut dialler = TcpStream::connect(&listen).await.unwrap();
+    let link = Link::open("127.0.0.1:0", target).await.unwrap();
+    let mut dialler = TcpStream::connect(link.address()).await.unwrap();
     let (mut dialled, _) = server.accept().await.unwrap();
     dialler.write_all(b"before").await.unwrap();
     dialled.read_exact(&mut [0; 6]).await.unwrap();
