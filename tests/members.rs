@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Cluster, eventually};
-use quorate::proto::etcdserverpb::PutRequest;
+use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use std::time::Duration;
 
 /// Internet sockets of this process. (A runtime's own socket pair for signals is not one.)
@@ -211,6 +211,15 @@ async fn a_minority_answers_no_linearizable_read_and_takes_no_write() {
     })
     .await;
     let mut kv = cluster.kv(leader);
+    let mut demanding = tonic::Request::new(RangeRequest {
+        key: "a".into(),
+        serializable: true,
+        ..RangeRequest::default()
+    });
+    let metadata = demanding.metadata_mut();
+    metadata.insert("hasleader", "true".parse().unwrap());
+    let refused = kv.range(demanding).await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: no leader");
     let short = Duration::from_millis(700);
     let mut request = tonic::Request::new(PutRequest {
         key: "a".into(),

@@ -31,7 +31,7 @@ pub use membership::Member;
 
 use crate::env::{Env, Worker};
 use crate::mvcc::{Sizes, Store};
-use crate::raft::{Consensus, LeaderHint, Role};
+use crate::raft::{Consensus, Role};
 use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
 use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
@@ -180,12 +180,9 @@ impl Node {
         let outcome = if short {
             read()
         } else {
-            let (waiting, read) = short::unless_abandoned(read);
-            let outcome = timeout_at(deadline, self.inner.readers.run(read)).await;
-            drop(waiting);
-            match outcome {
-                Ok(Ok(Some(outcome))) => outcome,
-                Ok(Ok(None)) => return Err(NodeError::Timeout),
+            // Given up at its deadline, or by its client, it is left out of the queue.
+            match timeout_at(deadline, self.inner.readers.run(read)).await {
+                Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => return Err(NodeError::Stopped),
                 Err(_) => return Err(NodeError::Timeout),
             }
@@ -239,7 +236,7 @@ impl Node {
 
     /// Whether this member knows a leader it may name.
     pub fn has_leader(&self) -> bool {
-        self.inner.consensus.leader_watch().hint() != LeaderHint::Nobody
+        self.inner.consensus.status().leader.is_some()
     }
 
     pub fn is_learner(&self) -> bool {

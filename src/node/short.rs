@@ -1,7 +1,6 @@
-//! Which reads the doors' thread makes itself, and how the others are given up.
+//! Which reads the doors' thread makes itself.
 
 use crate::types::{RangeEnd, RangeQuery, SortOrder, SortTarget};
-use std::sync::Arc;
 
 /// Pairs of a list that is read at once. Values may be of megabytes, so few.
 const SHORT_LIST_PAIRS_MAX: i64 = 16;
@@ -32,22 +31,6 @@ fn is_short_list(query: &RangeQuery) -> bool {
         && query.sort_order != SortOrder::Descend
         && query.sort_target == SortTarget::Key
         && filters == [0; 4]
-}
-
-/// Held by whoever waits for a read.
-pub(super) struct Waiting {
-    _alive: Arc<()>,
-}
-
-/// `read` made conditional: it does nothing once the [`Waiting`] is dropped, as it is when the
-/// client has left or its deadline has passed while the read stood in the queue.
-pub(super) fn unless_abandoned<T>(
-    read: impl FnOnce() -> T + Send + 'static,
-) -> (Waiting, impl FnOnce() -> Option<T> + Send + 'static) {
-    let alive = Arc::new(());
-    let caller = Arc::downgrade(&alive);
-    let read = move || (caller.strong_count() > 0).then(read);
-    (Waiting { _alive: alive }, read)
 }
 
 #[cfg(test)]
@@ -95,15 +78,5 @@ mod tests {
         for query in long {
             assert!(!is_short(&query), "{query:?}");
         }
-    }
-
-    #[test]
-    fn a_read_whose_caller_has_gone_is_not_made() {
-        let (waiting, read) = unless_abandoned(|| 7);
-        assert_eq!(read(), Some(7));
-        drop(waiting);
-        let (waiting, read) = unless_abandoned(|| -> i32 { panic!("nobody waits for it") });
-        drop(waiting);
-        assert_eq!(read(), None);
     }
 }
