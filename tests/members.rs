@@ -333,3 +333,30 @@ async fn a_member_shows_what_it_acknowledged_to_serializable_reads_too() {
         }
     }
 }
+
+/// A hung fsync cannot be called back: the stop gives it up in time and says so.
+#[tokio::test]
+async fn a_member_whose_disk_hangs_stops_all_the_same() {
+    let mut cluster = Cluster::started(1);
+    cluster.put(0, "a", "1").await;
+    cluster.gates[0].hang();
+    let mut kv = cluster.kv(0);
+    let request = PutRequest {
+        key: "b".into(),
+        value: "1".into(),
+        ..PutRequest::default()
+    };
+    let unknown = tokio::spawn(async move { kv.put(request).await });
+    eventually("the write to wait for the disk", async || {
+        (cluster.gates[0].waiting() > 0).then_some(())
+    })
+    .await;
+    let member = cluster.take(0);
+    let end = tokio::task::spawn_blocking(|| member.stop()).await.unwrap();
+    let reason = format!("{:#}", end.unwrap_err());
+    assert!(reason.contains("the disk hangs"), "{reason}");
+    assert!(
+        unknown.await.unwrap().is_err(),
+        "nobody said that it is there"
+    );
+}

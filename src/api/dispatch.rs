@@ -1,6 +1,7 @@
 //! From a path to a call, and what every call has in common.
 
 use super::grpc::{self, Metadata, ReplyBody};
+use super::stream::{self, Messages, Replies};
 use super::{cluster, health, kv, maintenance, status, txn_wire, validate};
 use crate::config::Config;
 use crate::node::Node;
@@ -80,10 +81,11 @@ impl Deadline {
 }
 
 /// One call on its way through.
+#[derive(Clone)]
 pub(super) struct Call {
     doors: Doors,
     pub(super) deadline: Deadline,
-    /// The encoded request.
+    /// The encoded request; 0 on a stream.
     pub(super) message_bytes: usize,
 }
 
@@ -94,6 +96,11 @@ impl Call {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.doors.inside.limits
+    }
+
+    /// A new deadline of our own, for one more piece of work of a stream.
+    pub(super) fn next_deadline(&self) -> Deadline {
+        Deadline::new(Instant::now(), None, self.limits().request_timeout)
     }
 }
 
@@ -115,7 +122,7 @@ impl Doors {
     /// Answers one HTTP/2 request. Never fails: a refusal is an answer.
     pub async fn answer<B>(self, request: Request<B>) -> Response<ReplyBody>
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
     {
         if let Err(response) = grpc::check_call(&request) {
             grpc::drain(&mut request.into_body()).await;
@@ -203,12 +210,7 @@ impl Doors {
         let metadata = metadata?;
         let left = asked.map(|asked| asked.saturating_sub(arrived.elapsed()));
         let deadline = Deadline::new(Instant::now(), left, limits.request_timeout);
-        if learner == Learner::Never && self.inside.node.is_learner() {
-            return Err(status::not_for_learners());
-        }
-        if metadata.require_leader && !self.inside.node.has_leader() {
-            return Err(status::no_leader());
-        }
+        self.admit(learner, metadata)?;
         Ok((
             Call {
                 doors: self,
@@ -217,6 +219,60 @@ impl Doors {
             },
             bytes,
         ))
+    }
+
+    /// A call with a task of its own, which reads and writes as it likes. A client that wants a
+    /// leader is told when there has been none for a while.
+    #[expect(dead_code, reason = "the first stream comes with the next commits")]
+    fn stream<B, Serving>(
+        self,
+        request: Request<B>,
+        learner: Learner,
+        serve: fn(Call, Messages, Replies) -> Serving,
+    ) -> Response<ReplyBody>
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        Serving: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let limits = self.inside.limits;
+        let metadata = match Metadata::read(&head.headers) {
+            Ok(metadata) => metadata,
+            Err(status) => return grpc::refuse(&status),
+        };
+        if let Err(status) = self.admit(learner, metadata) {
+            return grpc::refuse(&status);
+        }
+        let messages = Messages::new(&head.headers, body, limits.receive_bytes_max());
+        let node = self.inside.node.clone();
+        let call = Call {
+            doors: self,
+            deadline: Deadline::new(Instant::now(), metadata.timeout, limits.request_timeout),
+            message_bytes: 0,
+        };
+        grpc::reply_stream(stream::open(move |replies| {
+            let serving = serve(call, messages, replies);
+            async move {
+                tokio::select! {
+                    served = serving => served,
+                    () = passed(metadata.timeout) => {
+                        Err(Status::deadline_exceeded("context deadline exceeded"))
+                    }
+                    () = node.leaderless(), if metadata.require_leader => Err(status::no_leader()),
+                }
+            }
+        }))
+    }
+
+    /// What every call must satisfy.
+    fn admit(&self, learner: Learner, metadata: Metadata) -> Result<(), Status> {
+        if learner == Learner::Never && self.inside.node.is_learner() {
+            return Err(status::not_for_learners());
+        }
+        if metadata.require_leader && !self.inside.node.has_leader() {
+            return Err(status::no_leader());
+        }
+        Ok(())
     }
 
     async fn health_watch<B>(self, request: Request<B>) -> Response<ReplyBody>
@@ -228,6 +284,14 @@ impl Doors {
             Ok(question) => grpc::reply_and_stay(&health::watch(&question)),
             Err(status) => grpc::refuse(&status),
         }
+    }
+}
+
+/// Returns when a stream's time is over; a client that named none has all the time there is.
+async fn passed(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@
 //! The size limit is looked at as soon as the five-byte prefix is here, before anything of the
 //! message is kept.
 
+use super::stream::Answers;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tonic::Status;
 
 /// Compressed flag and length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// How much of a refused question is read before the refusal is sent, and for how long.
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
@@ -26,7 +27,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_millis(100);
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+pub(super) const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const HAS_LEADER: HeaderName = HeaderName::from_static("hasleader");
 const CLIENT_API_VERSION: HeaderName = HeaderName::from_static("client-api-version");
@@ -186,7 +187,8 @@ where
             &gathered
         };
         if expected.is_none() {
-            expected = read_prefix(headers, held, limit)?.map(|length| length + PREFIX_BYTES);
+            let encoding = headers.get(GRPC_ENCODING);
+            expected = read_prefix(encoding, held, limit)?.map(|length| length + PREFIX_BYTES);
         }
         if expected.is_some_and(|expected| held.len() > expected) {
             return Err(Status::internal(
@@ -210,7 +212,7 @@ where
     Ok(message.split_off(PREFIX_BYTES))
 }
 
-async fn next_data<B>(body: &mut B) -> Result<Option<Bytes>, Status>
+pub(super) async fn next_data<B>(body: &mut B) -> Result<Option<Bytes>, Status>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -231,14 +233,16 @@ where
 }
 
 /// The message's length, once the prefix is here.
-fn read_prefix(headers: &HeaderMap, held: &[u8], limit: usize) -> Result<Option<usize>, Status> {
+pub(super) fn read_prefix(
+    encoding: Option<&HeaderValue>,
+    held: &[u8],
+    limit: usize,
+) -> Result<Option<usize>, Status> {
     let Some((&[flag, a, b, c, d], _)) = held.split_first_chunk::<PREFIX_BYTES>() else {
         return Ok(None);
     };
     if flag == 1 {
-        let encoding = headers
-            .get(GRPC_ENCODING)
-            .map_or(&b"identity"[..], HeaderValue::as_bytes);
+        let encoding = encoding.map_or(&b"identity"[..], HeaderValue::as_bytes);
         return Err(match encoding {
             b"identity" | b"" => {
                 Status::internal("grpc: compressed flag set with identity or empty encoding")
@@ -268,7 +272,8 @@ pub(super) fn malformed(error: &prost::DecodeError) -> Status {
     Status::internal(format!("grpc: error unmarshalling request: {error}"))
 }
 
-fn framed<M: Message>(message: &M) -> Result<Bytes, Status> {
+/// A message with its prefix, in one buffer of exactly its size.
+pub(super) fn framed<M: Message>(message: &M) -> Result<Bytes, Status> {
     let length = message.encoded_len();
     // etcd's own limit for what a server sends is 2 GiB.
     let prefix = u32::try_from(length).map_err(|_| {
@@ -298,6 +303,11 @@ pub(super) fn reply<M: Message>(message: &M) -> Response<ReplyBody> {
     }
 }
 
+/// As many messages as `queue` brings; when it closes, status OK.
+pub(super) fn reply_stream(answers: Answers) -> Response<ReplyBody> {
+    respond(ReplyBody(Kind::Stream(answers)))
+}
+
 /// One message on a stream that then stays open until the client or the server goes.
 pub(super) fn reply_and_stay<M: Message>(message: &M) -> Response<ReplyBody> {
     match framed(message) {
@@ -309,18 +319,29 @@ pub(super) fn reply_and_stay<M: Message>(message: &M) -> Response<ReplyBody> {
 /// No message, a status other than OK.
 pub(super) fn refuse(status: &Status) -> Response<ReplyBody> {
     let mut response = respond(ReplyBody(Kind::End));
-    if status.add_header(response.headers_mut()).is_err() {
+    add_status(status, response.headers_mut());
+    response
+}
+
+fn add_status(status: &Status, headers: &mut HeaderMap) {
+    if status.add_header(headers).is_err() {
         // A text that no header can hold; the code alone still can.
         let code = HeaderValue::from(i32::from(status.code()));
-        response.headers_mut().insert(GRPC_STATUS, code);
+        headers.insert(GRPC_STATUS, code);
     }
-    response
+}
+
+fn trailers_of(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(2);
+    add_status(status, &mut trailers);
+    trailers
 }
 
 /// The body of an answer: nothing in it is boxed.
 pub struct ReplyBody(Kind);
 
 enum Kind {
+    Stream(Answers),
     Message(Bytes),
     MessageThenSilence(Bytes),
     Silence,
@@ -334,9 +355,25 @@ impl Body for ReplyBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Kind::Stream(answers) = &mut self.0 {
+            let frame = match answers.poll_next(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(bytes))) => Frame::data(bytes),
+                Poll::Ready(Some(Err(status))) => {
+                    self.0 = Kind::End;
+                    Frame::trailers(trailers_of(&status))
+                }
+                Poll::Ready(None) => {
+                    self.0 = Kind::End;
+                    Frame::trailers(trailers_of(&Status::ok("")))
+                }
+            };
+            return Poll::Ready(Some(Ok(frame)));
+        }
         match std::mem::replace(&mut self.0, Kind::End) {
+            Kind::Stream(_) => Poll::Ready(None),
             Kind::Message(bytes) => {
                 self.0 = Kind::Trailers;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))

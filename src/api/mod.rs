@@ -16,7 +16,7 @@
 //! |---|---|
 //! | [`listen`] [`preface`] [`authority`] | accept, HTTP/2 settings, orderly stop; clients that say nothing, or too much |
 //! | [`dispatch`] | paths, what every call has in common (deadline, `hasleader`, learner) |
-//! | [`grpc`] | frames, limits, metadata, trailers |
+//! | [`grpc`] [`stream`] | frames, limits, metadata, trailers; calls that go on |
 //! | [`kv`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
 //! | [`txn_wire`] | decoding of transactions nested deeper than prost allows, bounded |
 //! | [`validate`] [`duplicates`] | etcd's checks before a proposal |
@@ -35,6 +35,7 @@ mod listen;
 mod maintenance;
 mod preface;
 mod status;
+mod stream;
 mod txn_wire;
 mod validate;
 

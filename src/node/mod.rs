@@ -42,6 +42,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+/// Election timeouts without a leader that a stream survives (etcd's `maxNoLeaderCnt`).
+const LEADERLESS_PERIODS_MAX: u32 = 3;
+
 /// A running member. Cheap to clone.
 #[derive(Clone)]
 pub struct Node {
@@ -237,6 +240,17 @@ impl Node {
     /// Whether this member knows a leader it may name.
     pub fn has_leader(&self) -> bool {
         self.inner.consensus.status().leader.is_some()
+    }
+
+    /// Returns once this member has known no leader for three election timeouts: etcd then gives up
+    /// the streams of clients that ask for a leader.
+    pub async fn leaderless(&self) {
+        let period = self.inner.consensus.timers().election;
+        let mut without = 0;
+        while without <= LEADERLESS_PERIODS_MAX {
+            tokio::time::sleep(period).await;
+            without = if self.has_leader() { 0 } else { without + 1 };
+        }
     }
 
     pub fn is_learner(&self) -> bool {

@@ -80,26 +80,4 @@ fn is_quorum(configs: &[BTreeSet<NodeId>], nodes: &BTreeSet<NodeId>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quorum_is_a_majority_of_every_configuration() {
-        let set = |nodes: &[NodeId]| nodes.iter().copied().collect::<BTreeSet<_>>();
-        let single = [set(&[1, 2, 3])];
-        assert!(!is_quorum(&single, &set(&[1])));
-        assert!(
-            !is_quorum(&single, &set(&[1, 7, 8])),
-            "learners do not count"
-        );
-        assert!(is_quorum(&single, &set(&[1, 3])));
-        assert!(is_quorum(&[set(&[1])], &set(&[1])));
-        let even = [set(&[1, 2, 3, 4])];
-        assert!(!is_quorum(&even, &set(&[1, 2])));
-        let joint = [set(&[1, 2, 3]), set(&[3, 4, 5])];
-        assert!(!is_quorum(&joint, &set(&[1, 2, 3])), "only the old one");
-        assert!(is_quorum(&joint, &set(&[2, 3, 4])));
-        let removed_leader = [set(&[2, 3])];
-        assert!(!is_quorum(&removed_leader, &set(&[1, 2])));
-    }
-}
+mod tests;

@@ -1,0 +1,144 @@
+//! Calls that go on: many messages in, many out.
+//!
+//! Each has a task of its own, [`open`]ed with two ends: [`Messages`] from the client and
+//! [`Replies`] to it. What a task says waits in a short queue; a client that does not read stops its
+//! own task and nobody else. The task belongs to the answer's body: when the client, or the
+//! connection, goes, the body is dropped and the task ends at its next await. So whatever a task
+//! holds elsewhere must be given back by a `Drop`.
+
+use super::grpc::{self, GRPC_ENCODING, PREFIX_BYTES};
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use http::header::{HeaderMap, HeaderValue};
+use http_body::Body;
+use prost::Message;
+use std::future::Future;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tonic::Status;
+
+/// Chunks of one stream that may wait for its client to read.
+const QUEUE_CHUNKS_MAX: usize = 16;
+
+/// The client is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// The messages that a client sends on one call.
+pub(super) struct Messages {
+    body: BoxStream<'static, Result<Bytes, Status>>,
+    encoding: Option<HeaderValue>,
+    held: BytesMut,
+    limit: usize,
+}
+
+impl Messages {
+    /// Messages longer than `limit` are refused.
+    pub(super) fn new<B>(headers: &HeaderMap, body: B, limit: usize) -> Self
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+    {
+        let chunks = stream::unfold(body, async |mut body| {
+            let chunk = grpc::next_data(&mut body).await.transpose()?;
+            Some((chunk, body))
+        });
+        Self {
+            body: chunks.boxed(),
+            encoding: headers.get(GRPC_ENCODING).cloned(),
+            held: BytesMut::new(),
+            limit,
+        }
+    }
+
+    /// The next message, or `None` once the client has said its last. Given up half way, nothing is
+    /// lost.
+    pub(super) async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+        loop {
+            if let Some(length) = grpc::read_prefix(self.encoding.as_ref(), &self.held, self.limit)?
+                && self.held.len() >= PREFIX_BYTES + length
+            {
+                self.held.advance(PREFIX_BYTES);
+                let message = self.held.split_to(length).freeze();
+                return M::decode(message)
+                    .map(Some)
+                    .map_err(|error| grpc::malformed(&error));
+            }
+            match self.body.next().await {
+                Some(chunk) => self.held.extend_from_slice(&chunk?),
+                None if self.held.is_empty() => return Ok(None),
+                None => return Err(Status::internal("protocol error: a message is not whole")),
+            }
+        }
+    }
+}
+
+/// Where a stream's task puts what it says. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Replies {
+    queue: mpsc::Sender<Result<Bytes, Status>>,
+}
+
+impl Replies {
+    /// Says one message; waits while the client is behind.
+    pub(super) async fn send<M: Message>(&self, message: &M) -> Result<(), Gone> {
+        let framed = grpc::framed(message);
+        self.queue.send(framed).await.map_err(|_| Gone)
+    }
+
+    /// Bytes that are framed already: whole messages, or the next part of one.
+    pub(super) async fn send_framed(&self, bytes: Bytes) -> Result<(), Gone> {
+        self.queue.send(Ok(bytes)).await.map_err(|_| Gone)
+    }
+
+    /// Returns when the client is gone.
+    pub(super) async fn gone(&self) {
+        self.queue.closed().await;
+    }
+}
+
+/// The other end: what the body of the answer is made of.
+pub(super) struct Answers {
+    queue: mpsc::Receiver<Result<Bytes, Status>>,
+    task: AbortHandle,
+}
+
+impl Answers {
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Status>>> {
+        self.queue.poll_recv(context)
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts the task of a stream. It ends the stream with OK when it returns, with a refusal when it
+/// fails.
+pub(super) fn open<Serving>(serve: impl FnOnce(Replies) -> Serving) -> Answers
+where
+    Serving: Future<Output = Result<(), Status>> + Send + 'static,
+{
+    let (queue, answers) = mpsc::channel(QUEUE_CHUNKS_MAX);
+    let serving = serve(Replies {
+        queue: queue.clone(),
+    });
+    let task = tokio::spawn(async move {
+        if let Err(status) = serving.await {
+            // A client that is gone is told nothing.
+            queue.send(Err(status)).await.ok();
+        }
+    });
+    Answers {
+        queue: answers,
+        task: task.abort_handle(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

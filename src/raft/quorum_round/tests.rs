@@ -1,0 +1,183 @@
+use super::super::address_book::AddressBook;
+use super::super::identity::SelfIdentity;
+use super::super::links::LinkTimes;
+use super::super::type_config::{MemberNode, vote_of};
+use super::*;
+use crate::env::Network;
+use crate::env::network_memory::MemoryNetwork;
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body::Frame;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use peer::append_response::Answer;
+use prost::Message;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_quorum_is_a_majority_of_every_configuration() {
+    let set = |nodes: &[NodeId]| nodes.iter().copied().collect::<BTreeSet<_>>();
+    let single = [set(&[1, 2, 3])];
+    assert!(!is_quorum(&single, &set(&[1])));
+    assert!(
+        !is_quorum(&single, &set(&[1, 7, 8])),
+        "learners do not count"
+    );
+    assert!(is_quorum(&single, &set(&[1, 3])));
+    assert!(is_quorum(&[set(&[1])], &set(&[1])));
+    let even = [set(&[1, 2, 3, 4])];
+    assert!(!is_quorum(&even, &set(&[1, 2])));
+    let joint = [set(&[1, 2, 3]), set(&[3, 4, 5])];
+    assert!(!is_quorum(&joint, &set(&[1, 2, 3])), "only the old one");
+    assert!(is_quorum(&joint, &set(&[2, 3, 4])));
+    let removed_leader = [set(&[2, 3])];
+    assert!(!is_quorum(&removed_leader, &set(&[1, 2])));
+}
+
+/// A question that has reached a voter; the test decides when and what it answers.
+type Question = oneshot::Sender<Answer>;
+
+/// A voter that leaves every answer to the test.
+async fn voter(network: &MemoryNetwork, node: NodeId) -> mpsc::UnboundedReceiver<Question> {
+    let (questions, asked) = mpsc::unbounded_channel();
+    let mut listener = network.listen(&address(node)).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok(stream) = listener.accept().await {
+            let questions = questions.clone();
+            let service = service_fn(move |_: http::Request<Incoming>| {
+                let (decide, decided) = oneshot::channel();
+                questions.send(decide).unwrap();
+                async move { Ok::<_, Infallible>(answered(decided.await.unwrap())) }
+            });
+            let builder = http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    asked
+}
+
+/// As gRPC has it: the framed message, then the trailers.
+fn answered(answer: Answer) -> http::Response<Frames> {
+    let message = peer::AppendResponse {
+        answer: Some(answer),
+    }
+    .encode_to_vec();
+    let mut framed = BytesMut::new();
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap());
+    framed.put_slice(&message);
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    let frames = [Frame::data(framed.freeze()), Frame::trailers(trailers)];
+    let response = http::Response::builder().header("content-type", "application/grpc");
+    response.body(Frames(frames.into())).unwrap()
+}
+
+struct Frames(std::collections::VecDeque<Frame<Bytes>>);
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Ready(self.0.pop_front().map(Ok))
+    }
+}
+
+fn address(node: NodeId) -> String {
+    format!("voter-{node}:2380")
+}
+
+fn links(network: &MemoryNetwork) -> Links {
+    let me = SelfIdentity {
+        cluster: 1,
+        node: 1,
+        incarnation: 1,
+    };
+    let times = LinkTimes::from_election_timeout(PATIENCE);
+    Links::new(me, Arc::new(network.clone()), AddressBook::default(), times)
+}
+
+/// Member 1 leads 1, 2 and 3 in term 5.
+fn round() -> QuorumRound {
+    let nodes: BTreeMap<NodeId, MemberNode> = (1..=3)
+        .map(|node| {
+            let member = MemberNode {
+                name: String::new(),
+                peer_urls: vec![format!("http://{}", address(node))],
+            };
+            (node, member)
+        })
+        .collect();
+    let voters = nodes.keys().copied().collect();
+    QuorumRound {
+        vote: vote_of(5, 1, true),
+        committed: None,
+        membership: Membership::new(vec![voters], nodes).unwrap(),
+        patience: PATIENCE,
+    }
+}
+
+fn follows() -> Answer {
+    Answer::Matched(peer::Matched { last: None })
+}
+
+/// It has voted for member 3 meanwhile.
+fn follows_another() -> Answer {
+    Answer::HigherVote(peer::Vote {
+        term: 6,
+        node: 3,
+        committed: false,
+    })
+}
+
+/// The order that openraft's clock gets wrong: an answer that was given before the read, and comes
+/// after it, says nothing about the read.
+#[tokio::test]
+async fn an_answer_to_an_older_question_confirms_no_later_read() {
+    let network = MemoryNetwork::default();
+    let links = links(&network);
+    let (mut second, mut third) = (voter(&network, 2).await, voter(&network, 3).await);
+    let asks = |round: QuorumRound| {
+        let links = links.clone();
+        tokio::spawn(async move { round.confirmed(&links).await })
+    };
+    let before = asks(round());
+    let older = [second.recv().await.unwrap(), third.recv().await.unwrap()];
+    // Both voters then follow somebody else, and only now the read begins.
+    let read = asks(round());
+    let newer = [second.recv().await.unwrap(), third.recv().await.unwrap()];
+    for question in older {
+        question.send(follows()).ok().unwrap();
+    }
+    assert!(
+        before.await.unwrap(),
+        "its own answers confirm the older round"
+    );
+    assert!(!read.is_finished(), "they are no answers to the read");
+    for question in newer {
+        question.send(follows_another()).ok().unwrap();
+    }
+    assert!(!read.await.unwrap(), "whoever was asked follows another");
+}
+
+#[tokio::test]
+async fn one_voter_of_two_is_enough_and_the_first_to_answer_ends_the_round() {
+    let network = MemoryNetwork::default();
+    let links = links(&network);
+    let (mut second, mut third) = (voter(&network, 2).await, voter(&network, 3).await);
+    let read = tokio::spawn(async move { round().confirmed(&links).await });
+    let silent = second.recv().await.unwrap();
+    third.recv().await.unwrap().send(follows()).ok().unwrap();
+    assert!(read.await.unwrap());
+    drop(silent);
+}
