@@ -8,7 +8,7 @@
 //! | 0 | [`types`] [`proto`] [`config`] [`telemetry`] [`mod@env`] | words, wire messages, flags, logs, the outside world as values |
 //! | 1 | [`storage`] | RocksDB: bytes, atomically |
 //! | 2 | [`mvcc`] | revisions, views, history, compaction |
-//! | 3 | [`state_machine`] | what a committed command means |
+//! | 3 | [`state_machine`] [`watch`] | what a committed command means; who hears of it |
 //! | 4 | [`raft`] | openraft, the log, the network between members |
 //! | 5 | [`node`] | tasks, time, leadership, limits |
 //! | 6 | [`api`] [`client`] | the gRPC doors; the client |
@@ -26,6 +26,7 @@ pub mod storage;
 pub mod mvcc;
 
 pub mod state_machine;
+pub mod watch;
 
 pub mod raft;
 

@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("storage", 1),
     ("mvcc", 2),
     ("state_machine", 3),
+    ("watch", 3),
     ("raft", 4),
     ("node", 5),
     ("api", 6),

@@ -341,7 +341,7 @@ fn reads_that_nobody_waits_for_are_left_out_and_change_nothing() {
         for command in &commands {
             let body = EntryBody::Commands(encode(std::slice::from_ref(command)));
             let entry = next(&machine, body);
-            replies.extend(machine.apply_for(&[entry], |_| awaited).unwrap());
+            replies.extend(machine.apply_for(&[entry], |_| awaited, |_| {}).unwrap());
         }
         (machine.store().state_hash().unwrap(), replies.concat())
     };

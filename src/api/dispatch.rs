@@ -2,7 +2,7 @@
 
 use super::grpc::{self, Metadata, ReplyBody};
 use super::stream::{self, Messages, Replies};
-use super::{cluster, health, kv, maintenance, status, txn_wire, validate};
+use super::{cluster, health, kv, maintenance, status, txn_wire, validate, watch};
 use crate::config::Config;
 use crate::node::Node;
 use bytes::Bytes;
@@ -29,6 +29,8 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// Operations along one path of a transaction.
     pub max_txn_ops: usize,
+    /// How often an idle watcher that asks for it hears of progress.
+    pub watch_progress_interval: Duration,
     /// etcd's own limit on how long a request may take.
     pub request_timeout: Duration,
 }
@@ -38,11 +40,13 @@ impl Limits {
         Self {
             max_request_bytes: config.max_request_bytes,
             max_txn_ops: config.max_txn_ops,
+            watch_progress_interval: config.watch_progress_interval,
             request_timeout: config.request_timeout(),
         }
     }
 
-    fn receive_bytes_max(&self) -> usize {
+    /// The longest message that is taken, and the longest that a fragment may be.
+    pub(super) fn receive_bytes_max(&self) -> usize {
         self.max_request_bytes.saturating_add(RECEIVE_SLACK_BYTES)
     }
 }
@@ -143,6 +147,7 @@ impl Doors {
                 self.unary(request, Learner::Never, message, kv::compact)
                     .await
             }
+            "/etcdserverpb.Watch/Watch" => self.stream(request, Learner::Never, watch::watch),
             "/etcdserverpb.Cluster/MemberList" => {
                 self.unary(request, Learner::Never, message, cluster::member_list)
                     .await
@@ -223,7 +228,6 @@ impl Doors {
 
     /// A call with a task of its own, which reads and writes as it likes. A client that wants a
     /// leader is told when there has been none for a while.
-    #[expect(dead_code, reason = "the first stream comes with the next commits")]
     fn stream<B, Serving>(
         self,
         request: Request<B>,
@@ -311,7 +315,7 @@ fn txn(bytes: Bytes) -> Result<crate::proto::etcdserverpb::TxnRequest, Status> {
 const NOT_YET: &[(&str, &[&str])] = &[
     ("etcdserverpb.KV", &[]),
     ("grpc.health.v1.Health", &[]),
-    ("etcdserverpb.Watch", &["Watch"]),
+    ("etcdserverpb.Watch", &[]),
     (
         "etcdserverpb.Lease",
         &[

@@ -17,8 +17,9 @@
 //! | [`listen`] [`preface`] [`authority`] | accept, HTTP/2 settings, orderly stop; clients that say nothing, or too much |
 //! | [`dispatch`] | paths, what every call has in common (deadline, `hasleader`, learner) |
 //! | [`grpc`] [`stream`] | frames, limits, metadata, trailers; calls that go on |
-//! | [`kv`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
+//! | [`kv`] [`watch`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
 //! | [`txn_wire`] | decoding of transactions nested deeper than prost allows, bounded |
+//! | [`watch_wire`] | events to bytes, once for all who want them |
 //! | [`validate`] [`duplicates`] | etcd's checks before a proposal |
 //! | [`convert`] [`header`] [`status`] | wire to command, outcome to wire, errors to etcd's words |
 
@@ -38,6 +39,8 @@ mod status;
 mod stream;
 mod txn_wire;
 mod validate;
+mod watch;
+mod watch_wire;
 
 pub use dispatch::{Doors, Limits};
 pub use grpc::ReplyBody;

@@ -2,7 +2,7 @@
 
 use super::flags::{ConfigError, Given};
 use super::urls::{self, PlainUrl};
-use super::{ClusterState, Config, REQUEST_BYTES_MAX};
+use super::{ClusterState, Config, REQUEST_BYTES_MAX, parse_duration};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +20,9 @@ const HEARTBEATS_PER_ELECTION_MIN: u64 = 5;
 const SNAPSHOT_COUNT: u64 = 10_000;
 const REQUEST_BYTES: u64 = 1_572_864;
 const TXN_OPS: u64 = 128;
+const WATCH_PROGRESS: Duration = Duration::from_secs(600);
+/// etcd takes a shorter interval for this one.
+const WATCH_PROGRESS_MIN: Duration = Duration::from_millis(100);
 
 const LEVELS: &[&str] = &["debug", "info", "warn", "error", "panic", "fatal"];
 
@@ -80,6 +83,7 @@ pub(super) fn config(given: &Given) -> Result<Config, ConfigError> {
         },
         max_request_bytes: request_bytes(given)?,
         max_txn_ops: size(given, "max-txn-ops", TXN_OPS)?,
+        watch_progress_interval: watch_progress(given)?,
         log_level: log_level.to_owned(),
         peer_dial: parse_peer_dial(given.get("peer-dial").unwrap_or(""))?,
     })
@@ -141,6 +145,26 @@ fn number(given: &Given, flag: &str) -> Result<Option<u64>, ConfigError> {
         ConfigError::new(format!(
             "invalid value {text:?} for --{flag}: not a whole number"
         ))
+    })
+}
+
+/// As etcd: 0 is the default. Its older name is taken too: kubeadm uses one or the other.
+fn watch_progress(given: &Given) -> Result<Duration, ConfigError> {
+    let (name, old_name) = (
+        "watch-progress-notify-interval",
+        "experimental-watch-progress-notify-interval",
+    );
+    let (flag, text) = match (given.get(name), given.get(old_name)) {
+        (Some(text), _) => (name, text),
+        (None, Some(text)) => (old_name, text),
+        (None, None) => return Ok(WATCH_PROGRESS),
+    };
+    let wrong =
+        |reason: String| ConfigError::new(format!("invalid value {text:?} for --{flag}: {reason}"));
+    let interval = parse_duration(text).map_err(wrong)?;
+    Ok(match interval.is_zero() {
+        true => WATCH_PROGRESS,
+        false => interval.max(WATCH_PROGRESS_MIN),
     })
 }
 

@@ -35,6 +35,14 @@ const PEER_DIAL: Flag = Flag {
     help: "",
 };
 
+/// etcd 3.4's and 3.5's name.
+const OLD_WATCH_PROGRESS: Flag = Flag {
+    name: "experimental-watch-progress-notify-interval",
+    variable: None,
+    default: "",
+    help: "",
+};
+
 /// In the order of `--help`. Defaults are for the reader: `checked` fills them in.
 const FLAGS: &[Flag] = &[
     flag("name", "default", "human-readable name of this member"),
@@ -96,6 +104,11 @@ const FLAGS: &[Flag] = &[
     flag("max-request-bytes", "1572864", "largest request"),
     flag("max-txn-ops", "128", "most operations in a transaction"),
     flag(
+        "watch-progress-notify-interval",
+        "10m",
+        "how often an idle watcher that asks for it hears of progress",
+    ),
+    flag(
         "log-level",
         "info",
         "debug, info, warn, error, panic or fatal",
@@ -103,7 +116,7 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn all_flags() -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().chain([&PEER_DIAL])
+    FLAGS.iter().chain([&PEER_DIAL, &OLD_WATCH_PROGRESS])
 }
 
 impl Flag {

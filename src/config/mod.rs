@@ -3,13 +3,16 @@
 //! etcd's flags, environment variables, defaults and rules, so that whatever starts an etcd starts
 //! a Quorate: [`flags`] reads the command line the way Go's `flag` package does and finds the
 //! environment's share, [`checked`] turns words into a [`Config`] or one clear sentence, [`urls`]
-//! knows what etcd accepts for a URL. Nothing here touches the disk or the network.
+//! knows what etcd accepts for a URL, [`go_duration`] what Go accepts for a duration. Nothing here
+//! touches the disk or the network.
 
 mod checked;
 mod flags;
+mod go_duration;
 mod urls;
 
 pub use flags::{CommandLine, ConfigError, Start, read};
+pub(crate) use go_duration::parse_duration;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,6 +54,8 @@ pub struct Config {
     pub snapshot_count: u64,
     pub max_request_bytes: usize,
     pub max_txn_ops: usize,
+    /// How often a watcher that asks for it hears of progress while nothing happens.
+    pub watch_progress_interval: Duration,
     pub log_level: String,
     /// Where to dial a peer instead of its advertised URL (`http://host:port` -> `host:port`).
     pub peer_dial: BTreeMap<String, String>,

@@ -40,6 +40,7 @@ fn no_flags_is_a_single_member_on_2379_and_2380() {
     assert_eq!(config.snapshot_count, 10_000);
     assert_eq!(config.max_request_bytes, 1_572_864);
     assert_eq!(config.max_txn_ops, 128);
+    assert_eq!(config.watch_progress_interval, Duration::from_secs(600));
     assert_eq!(config.log_level, "info");
     assert!(config.peer_dial.is_empty());
     assert_eq!(config.request_timeout(), Duration::from_millis(5600));
@@ -115,6 +116,20 @@ fn a_user_s_timers_keep_the_proportion() {
         timers(&["--heartbeat-interval=100", "--election-timeout=500"]),
         (100, 500)
     );
+}
+
+#[test]
+fn a_progress_interval_has_two_names_and_a_least() {
+    let interval = |flag: &str| config(&[flag]).watch_progress_interval;
+    let named = |name: &str, value: &str| interval(&format!("--{name}={value}"));
+    let (new, old) = (
+        "watch-progress-notify-interval",
+        "experimental-watch-progress-notify-interval",
+    );
+    assert_eq!(named(new, "5s"), Duration::from_secs(5));
+    assert_eq!(named(old, "5s"), Duration::from_secs(5));
+    assert_eq!(named(new, "1ms"), Duration::from_millis(100));
+    assert_eq!(named(new, "0"), Duration::from_secs(600));
 }
 
 #[test]

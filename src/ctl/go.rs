@@ -1,5 +1,7 @@
 //! What etcdctl's output owes to Go: quoting, durations, sizes, numbers.
 
+pub(super) use crate::config::parse_duration;
+
 use std::iter::Peekable;
 use std::str::Chars;
 use std::time::Duration;
@@ -109,44 +111,6 @@ fn push_escape(bytes: &mut Vec<u8>, characters: &mut Peekable<Chars<'_>>) -> Opt
         _ => return None,
     }
     Some(())
-}
-
-/// Go's `time.ParseDuration`, positive ones: `1m30s`, `500ms`, `1.5s`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let invalid = || format!("time: invalid duration {text:?}");
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
-        let (number, behind) = rest.split_at(digits);
-        let number: f64 = number.parse().map_err(|_| invalid())?;
-        let letters = behind
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at(letters);
-        seconds += number
-            * match unit {
-                "ns" => 1e-9,
-                "us" | "µs" | "μs" => 1e-6,
-                "ms" => 1e-3,
-                "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                "" => return Err(format!("time: missing unit in duration {text:?}")),
-                _ => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
-            };
-        rest = behind;
-    }
-    if text.is_empty() {
-        Err(invalid())
-    } else {
-        Duration::try_from_secs_f64(seconds).map_err(|_| invalid())
-    }
 }
 
 /// Go's `Duration.String` below an hour: `1.909156ms`, `1.0009262s`, `1m30s`.
@@ -275,14 +239,6 @@ mod tests {
         assert_eq!(text(850), "850ns");
         assert_eq!(text(1_500), "1.5µs");
         assert_eq!(text(90_000_000_000), "1m30s");
-        assert_eq!(parse_duration("1m30s").unwrap(), Duration::from_secs(90));
-        assert_eq!(parse_duration("1.5s").unwrap(), Duration::from_millis(1500));
-        assert_eq!(
-            parse_duration("1").unwrap_err(),
-            "time: missing unit in duration \"1\""
-        );
-        assert!(parse_duration("").is_err());
-        assert!(parse_duration("1x").is_err());
     }
 
     #[test]

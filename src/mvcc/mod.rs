@@ -24,12 +24,14 @@
 //! * [`store`]: the shared side. [`read_view`]: a consistent look at it.
 //! * [`writer`]: the writing side. [`write_txn`]: changes being collected, over an [`overlay`].
 //! * [`refusal`]: why a valid command or read is not carried out.
+//! * [`events`]: what was changed, in order, and what was before it.
 //! * [`metadata_cache`]: what makes an overwrite cheap.
 //! * [`compaction`]: removing what nobody may read. [`hash`]: are two stores the same?
 
 pub mod compaction;
 pub mod count_index;
 pub mod counting;
+pub mod events;
 pub mod hash;
 pub mod head;
 pub mod metadata_cache;
@@ -44,6 +46,7 @@ pub mod write_txn;
 pub mod writer;
 
 pub use head::Head;
+pub use overlay::PendingEvent;
 pub use read_view::ReadView;
 pub use refusal::Refusal;
 pub use store::{Label, MemberAttributes, Membership, Sizes, Store, StoreOptions};

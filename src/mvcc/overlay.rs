@@ -3,7 +3,7 @@
 //! Per key it holds the state now and the versions that this batch superseded. A read at any
 //! revision asks here first; only what the batch did not touch comes from the engine.
 
-use super::row::{Event, Meta, Stored};
+use super::row::{Change, Event, Meta, Stored};
 use crate::types::{KeyRange, RangeEnd, Revision};
 use bytes::Bytes;
 use std::collections::{BTreeMap, btree_map};
@@ -46,6 +46,17 @@ pub struct PendingEvent {
     pub total: u64,
 }
 
+impl PendingEvent {
+    /// Memory that it keeps, about.
+    pub fn bytes(&self) -> usize {
+        let value = match &self.event.change {
+            Change::Put { value, .. } => value.len(),
+            Change::Delete => 0,
+        };
+        size_of::<Self>() + self.event.key.len() + value
+    }
+}
+
 #[derive(Default)]
 pub struct Overlay {
     keys: BTreeMap<Bytes, Touched>,
@@ -78,6 +89,11 @@ impl Overlay {
 
     pub fn events(&self) -> &[PendingEvent] {
         &self.events
+    }
+
+    /// Once they are written.
+    pub fn into_events(self) -> Vec<PendingEvent> {
+        self.events
     }
 
     pub fn is_empty(&self) -> bool {

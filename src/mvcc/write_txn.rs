@@ -129,8 +129,8 @@ impl<'w> WriteTxn<'w> {
         self.batch_bytes
     }
 
-    /// Writes and publishes everything.
-    pub fn commit(self) -> Result<(), Error> {
+    /// Writes and publishes everything; answers the events, for watchers.
+    pub fn commit(self) -> Result<Vec<PendingEvent>, Error> {
         self.writer.commit(self.changes)
     }
 

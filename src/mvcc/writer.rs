@@ -4,6 +4,7 @@ use super::Error;
 use super::count_index::CountIndex;
 use super::head::Head;
 use super::metadata_cache::MetadataCache;
+use super::overlay::PendingEvent;
 use super::store::{
     Floor, MemberAttributes, Membership, Published, Store, StoreOptions, read_head, read_members,
     read_membership,
@@ -74,8 +75,11 @@ impl Writer {
         WriteTxn::new(self)
     }
 
-    /// Writes what a transaction collected, in one batch, and publishes it.
-    pub(super) fn commit(&mut self, changes: super::write_txn::Changes) -> Result<(), Error> {
+    /// Writes what a transaction collected, in one batch, and publishes it. Answers its events.
+    pub(super) fn commit(
+        &mut self,
+        changes: super::write_txn::Changes,
+    ) -> Result<Vec<PendingEvent>, Error> {
         let batch = changes.encode(&self.store.engine);
         let (mut created, mut deleted) = (Vec::new(), Vec::new());
         for (key, touched) in changes.overlay.keys() {
@@ -120,7 +124,7 @@ impl Writer {
                 None => self.cache.remove(key),
             }
         }
-        Ok(())
+        Ok(changes.overlay.into_events())
     }
 }
 

@@ -14,8 +14,10 @@ use crate::raft::{
 };
 use crate::state_machine::StateOptions;
 use crate::types::HexId;
+use crate::watch::Hub;
 use anyhow::Context;
 use futures_util::stream;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -38,6 +40,7 @@ pub struct Running {
     pub identity: Identity,
     pub consensus: Consensus,
     pub links: Links,
+    pub hub: Arc<Hub>,
 }
 
 /// Runs consensus on the current runtime until `stop` turns true or something fatal happens.
@@ -204,7 +207,9 @@ impl Opened {
         }
 
         let sends = snapshots.sends().clone();
-        let applier = Applier::new(machine, state_dir, snapshots, env.threads.worker("apply")?);
+        let hub = Arc::new(Hub::default());
+        let worker = env.threads.worker("apply")?;
+        let applier = Applier::new(machine, state_dir, snapshots, worker, hub.clone());
         applier.reconcile(&log.state());
         let parts = Parts {
             log: log.clone(),
@@ -245,6 +250,7 @@ impl Opened {
                 identity,
                 consensus: consensus.clone(),
                 links,
+                hub: hub.clone(),
             })
             .ok();
 
@@ -257,6 +263,7 @@ impl Opened {
         if outcome.is_ok() {
             hand_over(&consensus).await;
         }
+        hub.close();
         let stopped = timeout(CLOSE_TIMEOUT, async {
             tasks.shutdown().await;
             consensus.shutdown().await;

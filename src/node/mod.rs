@@ -11,6 +11,7 @@
 //! | [`propose`] | commands into the log, in batches |
 //! | [`read`] [`short`] | read rounds; which reads are short |
 //! | [`membership`] | who is in the cluster, for doors |
+//! | [`watch`](mod@watch) | streams of watchers, and reading for those that are behind |
 //! | [`housekeeping`] [`sweeper`] | snapshots, purge, laggards, a hung disk; compacted revisions |
 
 mod bootstrap;
@@ -24,22 +25,24 @@ mod propose;
 mod read;
 mod short;
 mod sweeper;
+mod watch;
 mod weight;
 
 pub use error::NodeError;
 pub use membership::Member;
+pub use watch::WatchStream;
 
-use crate::env::{Env, Worker};
+use crate::env::{Env, Randomness, Worker};
 use crate::mvcc::{Sizes, Store};
 use crate::raft::{Consensus, Role};
 use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
 use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
+use crate::watch::Hub;
 use propose::Proposer;
 use read::Barrier;
 use std::io;
 use std::sync::Arc;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 /// Election timeouts without a leader that a stream survives (etcd's `maxNoLeaderCnt`).
@@ -57,7 +60,9 @@ struct Inner {
     proposer: Proposer,
     barrier: Barrier,
     readers: Worker,
-    recovered: watch::Receiver<bool>,
+    recovered: tokio::sync::watch::Receiver<bool>,
+    hub: Arc<Hub>,
+    randomness: Arc<dyn Randomness>,
 }
 
 /// Which member this is, of which cluster.
@@ -89,12 +94,13 @@ impl Node {
         let consensus = running.consensus.clone();
         let (proposer, batcher) = Proposer::new(consensus.clone(), running.links.separate());
         let (barrier, rounds) = Barrier::new(consensus.clone(), running.links.separate());
-        let (recovered, watch_recovered) = watch::channel(false);
+        let (recovered, watch_recovered) = tokio::sync::watch::channel(false);
         let recovering = consensus.clone();
-        // All three end with what they listen to: the batcher and the rounds with the last clone of
-        // this node, the third with consensus.
+        // All end with what they listen to: the batcher and the rounds with the last clone of this
+        // node, the others with consensus.
         tokio::spawn(batcher.run());
         tokio::spawn(rounds.run());
+        tokio::spawn(watch::distribute(running.hub.clone()));
         tokio::spawn(async move { recovered.send_replace(recovering.recovered().await) });
         let inner = Inner {
             identity: running.identity.clone(),
@@ -103,6 +109,8 @@ impl Node {
             barrier,
             readers: env.threads.worker("readers")?,
             recovered: watch_recovered,
+            hub: running.hub.clone(),
+            randomness: env.randomness.clone(),
         };
         Ok(Self {
             inner: Arc::new(inner),

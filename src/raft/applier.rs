@@ -17,6 +17,7 @@ use crate::env::Worker;
 use crate::mvcc::Store;
 use crate::state_machine::codec::is_puts_only;
 use crate::state_machine::{Entry as StateEntry, EntryBody, StateMachine};
+use crate::watch::Hub;
 use arc_swap::ArcSwap;
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
@@ -43,6 +44,7 @@ pub struct Applier {
     state_dir: Arc<StateDir>,
     snapshots: Snapshots,
     worker: Worker,
+    hub: Arc<Hub>,
     applied: watch::Sender<u64>,
     installs: Arc<AtomicU64>,
     store_is_slow: Arc<AtomicBool>,
@@ -54,6 +56,7 @@ impl Applier {
         state_dir: StateDir,
         snapshots: Snapshots,
         worker: Worker,
+        hub: Arc<Hub>,
     ) -> Self {
         let store = Arc::new(ArcSwap::new(machine.store()));
         let (applied, _) = watch::channel(machine.applied().map_or(0, |last| last.index));
@@ -63,6 +66,7 @@ impl Applier {
             state_dir: Arc::new(state_dir),
             snapshots,
             worker,
+            hub,
             applied,
             installs: Arc::default(),
             store_is_slow: Arc::default(),
@@ -111,10 +115,11 @@ impl Applier {
         };
         let light = is_light(&entries);
         let (machine, applied) = (self.machine.clone(), self.applied.clone());
+        let hub = self.hub.clone();
         let job = move || -> io::Result<()> {
             let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
             let awaited = |at: usize| responders.get(at).is_some_and(Option::is_some);
-            let replies = machine.apply_for(&entries, awaited);
+            let replies = machine.apply_for(&entries, awaited, |events| hub.publish(events));
             let replies = replies.map_err(io::Error::other)?;
             // Answered from this thread: the doors wake at once, without a turn of Raft's.
             for (responder, replies) in responders.into_iter().zip(replies) {
@@ -211,7 +216,7 @@ impl RaftStateMachine<TypeConfig> for Applier {
         let expected = meta.last_log_id.as_ref().map(position_of);
         let (machine, state_dir) = (self.machine.clone(), self.state_dir.clone());
         let (shared, snapshots) = (self.store.clone(), self.snapshots.clone());
-        let last = meta.last_log_id;
+        let (last, hub) = (meta.last_log_id, self.hub.clone());
         let install = move || -> io::Result<()> {
             let fresh = state_dir.replace(&snapshot.data_dir(), |dir| {
                 let fresh = state_dir.open_machine(dir)?;
@@ -227,7 +232,10 @@ impl RaftStateMachine<TypeConfig> for Applier {
             let store = fresh.store();
             let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
             let old = std::mem::replace(&mut *machine, fresh);
+            let revision = store.revision();
             shared.store(store);
+            // In this order: whoever hears of it reads the new store.
+            hub.jump(revision);
             snapshots.installed(last);
             drop(machine);
             // The old engine closes when its last reader is done; its files may go before.

@@ -61,7 +61,13 @@ impl Member {
     fn applier(&self, last: u64) -> Applier {
         let machine = self.machine(last);
         let snapshots = self.snapshots.clone();
-        Applier::new(machine, self.state_dir(), snapshots, Worker::inline())
+        Applier::new(
+            machine,
+            self.state_dir(),
+            snapshots,
+            Worker::inline(),
+            Arc::default(),
+        )
     }
 
     async fn built(&self, last: u64) -> Snapshot {

@@ -40,7 +40,13 @@ impl StoreBuilder<TypeConfig, LogStore, Applier, TempDir> for Builder {
         .unwrap();
         let state_dir = StateDir::new(dir.path().to_owned(), disk, StateOptions::default());
         let machine = state_dir.open().unwrap();
-        let applier = Applier::new(machine, state_dir, snapshots, Worker::inline());
+        let applier = Applier::new(
+            machine,
+            state_dir,
+            snapshots,
+            Worker::inline(),
+            Arc::default(),
+        );
         Ok((dir, LogStore::new(log), applier))
     }
 }

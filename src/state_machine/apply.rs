@@ -4,7 +4,7 @@ use super::codec::decode_batch;
 use super::command::{Command, Put};
 use super::outcome::{Outcome, Refusal, Reply};
 use super::{Error, txn};
-use crate::mvcc::{self, Store, StoreOptions, WriteTxn, Writer};
+use crate::mvcc::{self, PendingEvent, Store, StoreOptions, WriteTxn, Writer};
 use crate::types::{KeyValue, Position};
 use bytes::Bytes;
 use std::path::Path;
@@ -60,29 +60,33 @@ impl StateMachine {
     /// Applies entries that follow on what is applied. One list of replies per entry, empty for
     /// entries without commands. What the replies say can be read when this returns.
     pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Vec<Reply>>, Error> {
-        self.apply_for(entries, |_| true)
+        self.apply_for(entries, |_| true, |_| {})
     }
 
     /// As [`Self::apply`], where nobody waits for the replies to the entries, told by their place,
     /// that are not `awaited`: their reads are left out (etcd does the same), their replies say
     /// nothing. That is every entry on a follower and in a replay. What is refused is decided
     /// before anything is read, so the state becomes the same.
+    ///
+    /// `publish` gets the events of every batch once it is written and can be read: whole revisions,
+    /// in order.
     pub fn apply_for(
         &mut self,
         entries: &[Entry],
         awaited: impl Fn(usize) -> bool,
+        mut publish: impl FnMut(Vec<PendingEvent>),
     ) -> Result<Vec<Vec<Reply>>, Error> {
         let mut replies = Vec::with_capacity(entries.len());
         let mut txn = self.writer.begin();
         for (at, entry) in entries.iter().enumerate() {
             if txn.batch_bytes() > BATCH_BYTES {
-                txn.commit()?;
+                publish(txn.commit()?);
                 txn = self.writer.begin();
             }
             replies.push(apply_entry(&mut txn, entry, awaited(at))?);
         }
         if !entries.is_empty() {
-            txn.commit()?;
+            publish(txn.commit()?);
         }
         Ok(replies)
     }

@@ -11,6 +11,7 @@ use quorate::env::Env;
 use quorate::env::network::Network;
 use quorate::env::network_memory::MemoryNetwork;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
+use quorate::proto::etcdserverpb::watch_client::WatchClient;
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::peer::peer_client::PeerClient;
 use quorate::proto::peer::{InspectRequest, InspectResponse};
@@ -150,6 +151,7 @@ impl Cluster {
             snapshot_count: self.snapshot_count,
             max_request_bytes: 1_572_864,
             max_txn_ops: 128,
+            watch_progress_interval: Duration::from_secs(600),
             log_level: "warn".to_owned(),
             peer_dial: std::collections::BTreeMap::default(),
         }
@@ -191,6 +193,10 @@ impl Cluster {
 
     pub fn kv(&self, number: usize) -> KvClient<Channel> {
         KvClient::new(self.channel(client_address(number)))
+    }
+
+    pub fn watch(&self, number: usize) -> WatchClient<Channel> {
+        WatchClient::new(self.channel(client_address(number)))
     }
 
     pub async fn inspect(&self, number: usize) -> Option<InspectResponse> {
