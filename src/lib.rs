@@ -12,6 +12,7 @@
 //! | 4 | [`raft`] | openraft, the log, the network between members |
 //! | 5 | [`node`] | tasks, time, leadership, limits |
 //! | 6 | [`api`] [`client`] | the gRPC doors; the client |
+//! | 7 | [`mod@http`] | health, metrics and the JSON gateway on the client port |
 //! | 8 | [`server`] [`ctl`] | assembly; the command line |
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
@@ -34,6 +35,8 @@ pub mod node;
 
 pub mod api;
 pub mod client;
+
+pub mod http;
 
 pub mod ctl;
 pub mod server;

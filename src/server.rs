@@ -3,10 +3,11 @@
 //! Two runtimes of one thread each: consensus, peers and housekeeping on one, the doors on the
 //! other (one for both where there are only two processors). Listeners are bound first, so that a port in use is told before anything is touched.
 
-use crate::api::{self, Doors, Limits};
+use crate::api::{self, Doors, Limits, Port};
 use crate::config::Config;
 use crate::env::threads::exit_after;
 use crate::env::{Env, Listener, Threads};
+use crate::http::Site;
 use crate::node::{Node, NodeError, core};
 use crate::state_machine::command::{Command, MemberAttributes};
 use crate::types::HexId;
@@ -77,6 +78,7 @@ fn signals(
 /// Runs a member on the current runtime until `stop` turns true or something fatal happens.
 pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let clients = listen(&env, &config.listen_client, "client").await?;
+    let scrapers = listen(&env, &config.listen_metrics, "scraper").await?;
     let peers = listen(&env, &config.listen_peer, "peer").await?;
     let (running, started) = oneshot::channel();
     let (ended, end) = oneshot::channel();
@@ -102,11 +104,25 @@ pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> any
 
     let (close, closing) = watch::channel(false);
     let doors = Doors::new(node.clone(), Limits::of(&config));
+    let site = Site::new(node.clone(), doors.clone(), config.request_timeout())?;
+    let metrics_port = Port {
+        doors: None,
+        plain: Arc::new(site.for_metrics()),
+    };
+    let client_port = Port {
+        doors: Some(doors),
+        plain: Arc::new(site),
+    };
     let mut tasks = JoinSet::new();
     for listener in clients {
         let address = listener.local_address();
-        tasks.spawn(api::serve(listener, doors.clone(), closing.clone()));
+        tasks.spawn(api::serve(listener, client_port.clone(), closing.clone()));
         tracing::info!(%address, "serving client traffic");
+    }
+    for listener in scrapers {
+        let address = listener.local_address();
+        tasks.spawn(api::serve(listener, metrics_port.clone(), closing.clone()));
+        tracing::info!(%address, "serving metrics");
     }
     let publisher = tokio::spawn(publish(node, config));
     let mut stopping = stop;

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("node", 5),
     ("api", 6),
     ("client", 6),
+    ("http", 7),
     ("server", 8),
     ("ctl", 8),
 ];

@@ -58,6 +58,7 @@ impl Member {
             // So small that keys are forgotten.
             metadata_cache_bytes: 160,
             hash_seed: self.seed,
+            ..StateOptions::default()
         };
         self.machine = Some(StateMachine::open(&self.dir(), &options).unwrap());
         // What the state lacks comes from the log again.

@@ -12,6 +12,7 @@
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
 //! | [`differential`] | the same requests to Quorate and to a real etcd, every answer compared |
+//! | [`gateway`] | the same HTTP requests to both, every answer compared |
 //! | [`mod@bench`] | the same load on Quorate and on etcd, in turn |
 #![allow(clippy::print_stdout, reason = "the laboratory talks to a terminal")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
@@ -22,6 +23,7 @@ pub mod demo;
 pub mod differential;
 pub mod door;
 pub mod faults;
+pub mod gateway;
 pub mod history;
 pub mod judge;
 pub mod observe;

@@ -12,6 +12,7 @@ use cluster_tests::cluster::{commands, daemon};
 use cluster_tests::demo;
 use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
+use cluster_tests::gateway;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -70,6 +71,8 @@ enum Command {
         #[arg(long, value_enum, default_value = "quorate")]
         subject: Program,
     },
+    /// The JSON gateway beside a real etcd's.
+    Gateway,
     /// Kill, cut and insult clusters; judge what their clients were told.
     Faults {
         /// Rounds of kills.
@@ -195,6 +198,7 @@ fn run(arguments: Arguments) -> Result<()> {
             };
             runtime.block_on(Box::pin(differential::run(&plan)))
         }
+        Command::Gateway => runtime.block_on(Box::pin(gateway::run(Path::new("target/faults")))),
         Command::Faults {
             rounds,
             seed,

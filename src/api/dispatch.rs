@@ -1,6 +1,7 @@
 //! From a path to a call, and what every call has in common.
 
 use super::grpc::{self, Metadata, ReplyBody};
+use super::meters::CallMeters;
 use super::stream::{self, Messages, Replies};
 use super::{cluster, health, kv, maintenance, status, txn_wire, validate, watch};
 use crate::config::Config;
@@ -13,7 +14,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// What a message may be longer than a request: etcd's allowance for framing.
 const RECEIVE_SLACK_BYTES: usize = 512 * 1024;
@@ -33,6 +34,8 @@ pub struct Limits {
     pub watch_progress_interval: Duration,
     /// etcd's own limit on how long a request may take.
     pub request_timeout: Duration,
+    /// Whether it is measured how long calls take.
+    pub measures_durations: bool,
 }
 
 impl Limits {
@@ -42,6 +45,7 @@ impl Limits {
             max_txn_ops: config.max_txn_ops,
             watch_progress_interval: config.watch_progress_interval,
             request_timeout: config.request_timeout(),
+            measures_durations: config.extensive_metrics,
         }
     }
 
@@ -60,6 +64,7 @@ pub struct Doors {
 struct Inside {
     node: Node,
     limits: Limits,
+    meters: Arc<CallMeters>,
 }
 
 /// When to give up, and whose wish that is.
@@ -119,8 +124,22 @@ enum Learner {
 impl Doors {
     pub fn new(node: Node, limits: Limits) -> Self {
         Self {
-            inside: Arc::new(Inside { node, limits }),
+            inside: Arc::new(Inside {
+                node,
+                limits,
+                meters: Arc::new(CallMeters::new(limits.measures_durations)),
+            }),
         }
+    }
+
+    /// What is counted of calls.
+    pub fn meters(&self) -> &CallMeters {
+        &self.inside.meters
+    }
+
+    /// The longest message of a request.
+    pub fn message_bytes_max(&self) -> usize {
+        self.inside.limits.receive_bytes_max()
     }
 
     /// Answers one HTTP/2 request. Never fails: a refusal is an answer.
@@ -185,13 +204,28 @@ impl Doors {
         Answer: Message,
         Answering: Future<Output = Result<Answer, Status>>,
     {
+        let metered = self.inside.meters.begin(request.uri().path());
         let answer = async {
             let (call_of, bytes) = self.receive(request, learner).await?;
+            metered.received(bytes.len());
             call(call_of, decode(bytes)?).await
         };
         match answer.await {
-            Ok(answer) => grpc::reply(&answer),
-            Err(status) => grpc::refuse(&status),
+            Ok(answer) => {
+                let response = grpc::reply(&answer);
+                match response.body().message_bytes() {
+                    Some(bytes) => {
+                        metered.sent(1, bytes);
+                        metered.end(Code::Ok);
+                    }
+                    None => metered.end(Code::ResourceExhausted),
+                }
+                response
+            }
+            Err(status) => {
+                metered.end(status.code());
+                grpc::refuse(&status)
+            }
         }
     }
 
@@ -238,23 +272,27 @@ impl Doors {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         Serving: Future<Output = Result<(), Status>> + Send + 'static,
     {
+        let metered = self.inside.meters.begin(request.uri().path());
         let (head, body) = request.into_parts();
         let limits = self.inside.limits;
-        let metadata = match Metadata::read(&head.headers) {
+        let metadata = Metadata::read(&head.headers)
+            .and_then(|metadata| self.admit(learner, metadata).map(|()| metadata));
+        let metadata = match metadata {
             Ok(metadata) => metadata,
-            Err(status) => return grpc::refuse(&status),
+            Err(status) => {
+                metered.end(status.code());
+                return grpc::refuse(&status);
+            }
         };
-        if let Err(status) = self.admit(learner, metadata) {
-            return grpc::refuse(&status);
-        }
         let messages = Messages::new(&head.headers, body, limits.receive_bytes_max());
+        let messages = messages.counted(metered.inward());
         let node = self.inside.node.clone();
         let call = Call {
             doors: self,
             deadline: Deadline::new(Instant::now(), metadata.timeout, limits.request_timeout),
             message_bytes: 0,
         };
-        grpc::reply_stream(stream::open(move |replies| {
+        let answers = stream::open(move |replies| {
             let serving = serve(call, messages, replies);
             async move {
                 tokio::select! {
@@ -265,7 +303,8 @@ impl Doors {
                     () = node.leaderless(), if metadata.require_leader => Err(status::no_leader()),
                 }
             }
-        }))
+        });
+        grpc::reply_stream(answers.counted(metered))
     }
 
     /// What every call must satisfy.

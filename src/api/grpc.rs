@@ -16,7 +16,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// Compressed flag and length.
 pub(super) const PREFIX_BYTES: usize = 5;
@@ -349,6 +349,16 @@ enum Kind {
     End,
 }
 
+impl ReplyBody {
+    /// The length of its one message with its frame, if it has one.
+    pub(super) fn message_bytes(&self) -> Option<usize> {
+        match &self.0 {
+            Kind::Message(bytes) | Kind::MessageThenSilence(bytes) => Some(bytes.len()),
+            Kind::Stream(_) | Kind::Silence | Kind::Trailers | Kind::End => None,
+        }
+    }
+}
+
 impl Body for ReplyBody {
     type Data = Bytes;
     type Error = Infallible;
@@ -362,10 +372,12 @@ impl Body for ReplyBody {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(bytes))) => Frame::data(bytes),
                 Poll::Ready(Some(Err(status))) => {
+                    answers.end(status.code());
                     self.0 = Kind::End;
                     Frame::trailers(trailers_of(&status))
                 }
                 Poll::Ready(None) => {
+                    answers.end(Code::Ok);
                     self.0 = Kind::End;
                     Frame::trailers(trailers_of(&Status::ok("")))
                 }

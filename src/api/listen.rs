@@ -1,9 +1,10 @@
-//! Accepting clients.
+//! Accepting clients: gRPC and plain HTTP on one port.
 
 use super::dispatch::Doors;
-use super::preface;
+use super::plain::{self, AnswerBody, Plain};
+use super::preface::{self, Opening, Protocol};
 use crate::env::{Listener, Stream};
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
@@ -18,6 +19,11 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection must begin within this.
 const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
+/// The head of an HTTP/1.1 request must be here within this, counted from the end of the request
+/// before it: longer than scrapers and probes usually pause.
+const HEAD_PATIENCE: Duration = Duration::from_secs(75);
+/// Of an HTTP/1.1 connection: bounds the head of a request, and what is read of a body at once.
+const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 /// Room for one request of the largest size without a round trip for the window.
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
@@ -26,6 +32,14 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Out of file descriptors, most likely: give clients time to go.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What answers on a port.
+#[derive(Clone)]
+pub struct Port {
+    /// None where gRPC is not served: the ports of metrics.
+    pub doors: Option<Doors>,
+    pub plain: Arc<dyn Plain>,
+}
+
 /// Serves clients until `stop` turns true (or its sender is gone); then lets running requests
 /// finish, closes every connection and returns.
 ///
@@ -33,7 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// watchers and waiting requests share a connection. What is bounded is inside: the node's own
 /// admission, and the message size. Connections are as many as the process may have files open, less
 /// what it needs itself; one more waits in the kernel's queue.
-pub async fn serve(mut listener: Box<dyn Listener>, doors: Doors, mut stop: watch::Receiver<bool>) {
+pub async fn serve(mut listener: Box<dyn Listener>, port: Port, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     let connections_max = listener.connections_max().min(Semaphore::MAX_PERMITS);
     let room = Arc::new(Semaphore::new(connections_max));
@@ -41,9 +55,9 @@ pub async fn serve(mut listener: Box<dyn Listener>, doors: Doors, mut stop: watc
         tokio::select! {
             accepted = accept(listener.as_mut(), &room) => match accepted {
                 Ok((stream, permit)) => {
-                    let (doors, stop) = (doors.clone(), stop.clone());
+                    let (port, stop) = (port.clone(), stop.clone());
                     connections.spawn(async move {
-                        serve_connection(stream, doors, stop).await;
+                        serve_connection(stream, port, stop).await;
                         drop(permit);
                     });
                 }
@@ -78,11 +92,45 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }
 
-async fn serve_connection(stream: Stream, doors: Doors, mut stop: watch::Receiver<bool>) {
+async fn serve_connection(stream: Stream, port: Port, mut stop: watch::Receiver<bool>) {
     let peer = stream.peer().to_owned();
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(PREFACE_PATIENCE, preface::begin(stream)) => begun,
+        () = stopped(&mut stop) => return,
+    };
+    let ended = match begun {
+        Ok(Ok((opening, Protocol::Http2))) => serve_http2(opening, port, &mut stop).await,
+        Ok(Ok((opening, Protocol::Http1))) => serve_http1(opening, port, &mut stop).await,
+        Ok(Err(error)) => {
+            tracing::debug!(peer, %error, "a client connected and left");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!(peer, "a client connected and said nothing");
+            return;
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer, %error, "a client's connection ended");
+    }
+}
+
+/// Calls and whatever else comes, on one connection.
+async fn serve_http2(
+    opening: Opening,
+    port: Port,
+    stop: &mut watch::Receiver<bool>,
+) -> hyper::Result<()> {
     let service = service_fn(move |request| {
-        let doors = doors.clone();
-        async move { Ok::<_, Infallible>(doors.answer(request).await) }
+        let port = port.clone();
+        async move {
+            Ok::<_, Infallible>(match port.doors {
+                Some(doors) if plain::is_call(&request) => {
+                    doors.answer(request).await.map(AnswerBody::Call)
+                }
+                _ => port.plain.answer(request).await.map(AnswerBody::Plain),
+            })
+        }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -93,21 +141,40 @@ async fn serve_connection(stream: Stream, doors: Doors, mut stop: watch::Receive
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-    let (stream, preface) = preface::listen_for(stream);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(opening), service);
     tokio::pin!(connection);
-    let ended = tokio::select! {
+    tokio::select! {
         ended = &mut connection => ended,
-        () = preface.missing(PREFACE_PATIENCE) => {
-            tracing::debug!(peer, "a client connected and said nothing");
-            return;
-        }
-        () = stopped(&mut stop) => {
+        () = stopped(stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer, %error, "a client's connection ended");
+    }
+}
+
+/// One request after the other. There are no pings here: a connection that is silent for
+/// `HEAD_PATIENCE` between two requests is closed.
+async fn serve_http1(
+    opening: Opening,
+    port: Port,
+    stop: &mut watch::Receiver<bool>,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        let answer = port.plain.answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(HTTP1_BUFFER_BYTES);
+    let connection = builder.serve_connection(TokioIo::new(opening), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = &mut connection => ended,
+        () = stopped(stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Floor 6: the gRPC doors that clients knock at.
 //!
-//! A request's way: [`listen`] accepts a connection and speaks HTTP/2; [`dispatch`] knows the path
+//! A request's way: [`listen`] accepts a connection and finds out what it speaks; plain HTTP goes to
+//! the room above ([`plain`]), gRPC comes here: [`dispatch`] knows the path
 //! and hands the bytes to the call's own file; there the message is checked as etcd checks it
 //! ([`validate`]: nothing that etcd refuses at its door ever reaches the log), turned into a
 //! `Command` or a `RangeQuery` ([`convert`]), carried out by the node, and the answer turned back.
@@ -14,9 +15,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`listen`] [`preface`] [`authority`] | accept, HTTP/2 settings, orderly stop; clients that say nothing, or too much |
+//! | [`listen`] [`preface`] [`authority`] | accept, HTTP settings, orderly stop; clients that say nothing, or too much |
+//! | [`plain`] | what is no call, and who answers it |
 //! | [`dispatch`] | paths, what every call has in common (deadline, `hasleader`, learner) |
 //! | [`grpc`] [`stream`] | frames, limits, metadata, trailers; calls that go on |
+//! | [`meters`] | how often each call came, and how it ended |
 //! | [`kv`] [`watch`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
 //! | [`txn_wire`] | decoding of transactions nested deeper than prost allows, bounded |
 //! | [`watch_wire`] | events to bytes, once for all who want them |
@@ -34,6 +37,8 @@ mod health;
 mod kv;
 mod listen;
 mod maintenance;
+mod meters;
+mod plain;
 mod preface;
 mod status;
 mod stream;
@@ -44,4 +49,6 @@ mod watch_wire;
 
 pub use dispatch::{Doors, Limits};
 pub use grpc::ReplyBody;
-pub use listen::serve;
+pub use listen::{Port, serve};
+pub use meters::{CallKind, CallMeter, CallMeters};
+pub use plain::{Plain, PlainBody};

@@ -1,16 +1,21 @@
-//! A client's first bytes. HTTP/2 begins with 24 that never change, and the pings that find a dead
-//! connection begin after them: a connection on which they do not come is given up here. The first
-//! request may need [mending](super::authority).
+//! A client's first bytes. HTTP/2 begins with 24 that never change; whatever begins otherwise is
+//! HTTP/1.1, or nonsense that its parser refuses. The pings that find a dead connection begin after
+//! the first bytes: whoever waits for them must set a limit. The first HTTP/2 request may need
+//! [mending](super::authority).
 
-use super::authority::Mender;
+use super::authority::{Mender, PREFACE};
 use crate::env::Stream;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
 
 /// A stream whose beginning is looked at.
 pub(super) struct Opening {
@@ -19,37 +24,42 @@ pub(super) struct Opening {
     /// Looked at and not yet handed on: `ready[handed..]`.
     ready: Vec<u8>,
     handed: usize,
-    heard: Arc<AtomicBool>,
 }
 
-/// Knows whether the first bytes have come.
-pub(super) struct Preface {
-    heard: Arc<AtomicBool>,
-}
-
-pub(super) fn listen_for(stream: Stream) -> (Opening, Preface) {
-    let heard = Arc::new(AtomicBool::new(false));
-    let opening = Opening {
-        stream,
-        mender: Mender::default(),
-        ready: Vec::new(),
-        handed: 0,
-        heard: heard.clone(),
-    };
-    (opening, Preface { heard })
-}
-
-impl Preface {
-    /// Returns if they are not here after `patience`; never if they are.
-    pub(super) async fn missing(&self, patience: Duration) {
-        tokio::time::sleep(patience).await;
-        if self.has_come() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    fn has_come(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
+/// Reads until it is clear what the client speaks. Nothing is lost: the answer begins with what was
+/// read.
+///
+/// # Errors
+/// If the client leaves before.
+pub(super) async fn begin(mut stream: Stream) -> io::Result<(Opening, Protocol)> {
+    let mut first = [0; PREFACE.len()];
+    let mut read = 0;
+    loop {
+        let room = first.get_mut(read..).unwrap_or_default();
+        read += match stream.read(room).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => count,
+        };
+        let held = first.get(..read).unwrap_or_default();
+        let protocol = match PREFACE.strip_prefix(held) {
+            Some([]) => Protocol::Http2,
+            Some(_) => continue,
+            None => Protocol::Http1,
+        };
+        let mut ready = Vec::with_capacity(PREFACE.len());
+        let mender = match protocol {
+            Protocol::Http1 => Mender::trusting(),
+            Protocol::Http2 => Mender::default(),
+        };
+        let mut opening = Opening {
+            stream,
+            mender,
+            ready: Vec::new(),
+            handed: 0,
+        };
+        opening.mender.feed(held, &mut ready);
+        opening.ready = ready;
+        return Ok((opening, protocol));
     }
 }
 
@@ -86,9 +96,6 @@ impl AsyncRead for Opening {
                 }
             }
             this.mender.feed(bytes.filled(), &mut this.ready);
-            if this.mender.preface_has_come() {
-                this.heard.store(true, Ordering::Relaxed);
-            }
         }
     }
 }
@@ -126,24 +133,49 @@ impl AsyncWrite for Opening {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
 
     #[test]
-    fn a_client_that_does_not_begin_is_missed_and_one_that_did_is_not() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+    fn the_protocol_is_told_however_the_first_bytes_are_cut_and_nothing_is_lost() {
+        let http1 = b"POST /v3/kv/range HTTP/1.1\r\n\r\n".as_slice();
+        let http2 = [PREFACE.as_slice(), b"\0\0\0\x04\0\0\0\0\0"].concat();
+        for (sent, expected) in [(http1, Protocol::Http1), (&http2, Protocol::Http2)] {
+            for cut in 1..sent.len() {
+                block_on(async {
+                    let (mut client, server) = tokio::io::duplex(1024);
+                    let begun = begin(Stream::new(server, "test".to_owned()));
+                    tokio::pin!(begun);
+                    client.write_all(&sent[..cut]).await.unwrap();
+                    let early = futures_util::poll!(&mut begun);
+                    client.write_all(&sent[cut..]).await.unwrap();
+                    client.shutdown().await.unwrap();
+                    let (mut opening, protocol) = match early {
+                        Poll::Ready(begun) => begun.unwrap(),
+                        Poll::Pending => begun.await.unwrap(),
+                    };
+                    assert_eq!(protocol, expected);
+                    let mut read = Vec::new();
+                    opening.read_to_end(&mut read).await.unwrap();
+                    assert_eq!(read, sent, "cut at {cut}");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_leaves_in_its_first_bytes_is_an_error() {
+        block_on(async {
             let (mut client, server) = tokio::io::duplex(1024);
-            let (mut opening, preface) = listen_for(Stream::new(server, "test".to_owned()));
-            let mut bytes = [0; 24];
-            client.write_all(&[7; 23]).await.unwrap();
-            opening.read_exact(&mut bytes[1..]).await.unwrap();
-            preface.missing(Duration::from_millis(1)).await;
-            client.write_all(&[7]).await.unwrap();
-            opening.read_exact(&mut bytes[..1]).await.unwrap();
-            assert!(preface.has_come());
+            client.write_all(&PREFACE[..23]).await.unwrap();
+            drop(client);
+            assert!(begin(Stream::new(server, "test".to_owned())).await.is_err());
         });
     }
 }

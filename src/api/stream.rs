@@ -7,6 +7,7 @@
 //! holds elsewhere must be given back by a `Drop`.
 
 use super::grpc::{self, GRPC_ENCODING, PREFIX_BYTES};
+use super::meters::{Frames, Inward, Metered};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http::header::{HeaderMap, HeaderValue};
@@ -16,7 +17,7 @@ use std::future::Future;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// Chunks of one stream that may wait for its client to read.
 const QUEUE_CHUNKS_MAX: usize = 16;
@@ -31,6 +32,7 @@ pub(super) struct Messages {
     encoding: Option<HeaderValue>,
     held: BytesMut,
     limit: usize,
+    meter: Option<Inward>,
 }
 
 impl Messages {
@@ -48,7 +50,14 @@ impl Messages {
             encoding: headers.get(GRPC_ENCODING).cloned(),
             held: BytesMut::new(),
             limit,
+            meter: None,
         }
+    }
+
+    /// From now on they are counted.
+    pub(super) fn counted(mut self, meter: Inward) -> Self {
+        self.meter = Some(meter);
+        self
     }
 
     /// The next message, or `None` once the client has said its last. Given up half way, nothing is
@@ -60,6 +69,9 @@ impl Messages {
             {
                 self.held.advance(PREFIX_BYTES);
                 let message = self.held.split_to(length).freeze();
+                if let Some(meter) = &self.meter {
+                    meter.received(length);
+                }
                 return M::decode(message)
                     .map(Some)
                     .map_err(|error| grpc::malformed(&error));
@@ -101,6 +113,9 @@ impl Replies {
 pub(super) struct Answers {
     queue: mpsc::Receiver<Result<Bytes, Status>>,
     task: AbortHandle,
+    /// None once the stream has ended.
+    metered: Option<Metered>,
+    frames: Frames,
 }
 
 impl Answers {
@@ -108,7 +123,24 @@ impl Answers {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Status>>> {
-        self.queue.poll_recv(context)
+        let next = self.queue.poll_recv(context);
+        if let (Poll::Ready(Some(Ok(bytes))), Some(metered)) = (&next, &self.metered) {
+            metered.sent(self.frames.begun_in(bytes), bytes.len());
+        }
+        next
+    }
+
+    /// From now on they are counted.
+    pub(super) fn counted(mut self, metered: Metered) -> Self {
+        self.metered = Some(metered);
+        self
+    }
+
+    /// How the stream ended.
+    pub(super) fn end(&mut self, code: Code) {
+        if let Some(metered) = self.metered.take() {
+            metered.end(code);
+        }
     }
 }
 
@@ -137,6 +169,8 @@ where
     Answers {
         queue: answers,
         task: task.abort_handle(),
+        metered: None,
+        frames: Frames::default(),
     }
 }
 

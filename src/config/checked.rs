@@ -41,6 +41,10 @@ pub(super) fn config(given: &Given) -> Result<Config, ConfigError> {
     let listen = |flag, default| urls::listen_list(flag, given.get(flag).unwrap_or(default));
     let listen_client = listen("listen-client-urls", CLIENT_URL)?;
     let listen_peer = listen("listen-peer-urls", PEER_URL)?;
+    let listen_metrics = match given.get("listen-metrics-urls") {
+        None | Some("") => Vec::new(),
+        Some(text) => urls::listen_list("listen-metrics-urls", text)?,
+    };
     let advertise_client = url_list("advertise-client-urls", CLIENT_URL)?;
     let advertise_peer = url_list("initial-advertise-peer-urls", PEER_URL)?;
     let initial_cluster = match given.get("initial-cluster") {
@@ -63,6 +67,7 @@ pub(super) fn config(given: &Given) -> Result<Config, ConfigError> {
         data_dir,
         listen_client: listen_client.iter().map(PlainUrl::address).collect(),
         listen_peer: listen_peer.iter().map(PlainUrl::address).collect(),
+        listen_metrics: listen_metrics.iter().map(PlainUrl::address).collect(),
         advertise_client_urls: texts(&advertise_client),
         advertise_peer_urls: texts(&advertise_peer),
         initial_cluster: initial_cluster
@@ -84,6 +89,7 @@ pub(super) fn config(given: &Given) -> Result<Config, ConfigError> {
         max_request_bytes: request_bytes(given)?,
         max_txn_ops: size(given, "max-txn-ops", TXN_OPS)?,
         watch_progress_interval: watch_progress(given)?,
+        extensive_metrics: extensive_metrics(given.get("metrics"))?,
         log_level: log_level.to_owned(),
         peer_dial: parse_peer_dial(given.get("peer-dial").unwrap_or(""))?,
     })
@@ -99,6 +105,16 @@ fn cluster_state(text: Option<&str>) -> Result<ClusterState, ConfigError> {
         Some("existing") => Ok(ClusterState::Existing),
         Some(other) => Err(ConfigError::new(format!(
             "invalid value {other:?} for --initial-cluster-state: neither \"new\" nor \"existing\""
+        ))),
+    }
+}
+
+fn extensive_metrics(text: Option<&str>) -> Result<bool, ConfigError> {
+    match text {
+        None | Some("basic") => Ok(false),
+        Some("extensive") => Ok(true),
+        Some(other) => Err(ConfigError::new(format!(
+            "invalid value {other:?} for --metrics: neither \"basic\" nor \"extensive\""
         ))),
     }
 }

@@ -67,6 +67,11 @@ const FLAGS: &[Flag] = &[
         "URLs to listen on for members",
     ),
     flag(
+        "listen-metrics-urls",
+        "",
+        "more URLs for /metrics and /health",
+    ),
+    flag(
         "initial-advertise-peer-urls",
         "http://localhost:2380",
         "this member's peer URLs, for others",
@@ -107,6 +112,11 @@ const FLAGS: &[Flag] = &[
         "watch-progress-notify-interval",
         "10m",
         "how often an idle watcher that asks for it hears of progress",
+    ),
+    flag(
+        "metrics",
+        "basic",
+        "'basic', or 'extensive' to measure each call's duration too",
     ),
     flag(
         "log-level",

@@ -21,7 +21,8 @@ use std::time::Duration;
 /// The etcd version that we claim where clients ask: they switch features by it.
 pub const ETCD_VERSION: &str = "3.6.8";
 
-/// The storage version that goes with it.
+/// The cluster and storage versions that go with it.
+pub const ETCD_CLUSTER_VERSION: &str = "3.6.0";
 pub const ETCD_STORAGE_VERSION: &str = "3.6.0";
 
 /// Our own.
@@ -40,6 +41,8 @@ pub struct Config {
     /// `host:port` to listen on.
     pub listen_client: Vec<String>,
     pub listen_peer: Vec<String>,
+    /// Where metrics and health are served without anything else.
+    pub listen_metrics: Vec<String>,
     /// As given, for other people: `http://host:port`.
     pub advertise_client_urls: Vec<String>,
     pub advertise_peer_urls: Vec<String>,
@@ -56,6 +59,8 @@ pub struct Config {
     pub max_txn_ops: usize,
     /// How often a watcher that asks for it hears of progress while nothing happens.
     pub watch_progress_interval: Duration,
+    /// `--metrics extensive`: how long each call takes is measured too.
+    pub extensive_metrics: bool,
     pub log_level: String,
     /// Where to dial a peer instead of its advertised URL (`http://host:port` -> `host:port`).
     pub peer_dial: BTreeMap<String, String>,

@@ -8,6 +8,7 @@
 //! * [`network`]: connect and listen; streams are boxed so that TLS or a simulated link fits.
 //! * [`disk`]: what the Raft log needs of a file system, and nothing more.
 //! * [`clock`]: the time of day (elapsed time is tokio's) and randomness.
+//! * [`process`]: what the process uses of the machine, for metrics.
 //! * [`threads`]: threads that run blocking jobs in order, and the runtimes.
 
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod disk_real;
 pub mod network;
 pub mod network_memory;
 pub mod network_tcp;
+pub mod process;
 pub mod threads;
 
 pub use clock::{Clock, Randomness};

@@ -1,9 +1,11 @@
 //! Connections as values.
 
+use crate::telemetry::metrics::ConnectionTraffic;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,6 +33,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
 pub struct Stream {
     inner: Box<dyn ReadWrite>,
     peer: String,
+    /// Where its bytes are counted, if anywhere.
+    traffic: Option<Arc<ConnectionTraffic>>,
 }
 
 impl Stream {
@@ -38,6 +42,19 @@ impl Stream {
         Self {
             inner: Box::new(inner),
             peer,
+            traffic: None,
+        }
+    }
+
+    /// From now on its bytes are counted.
+    pub fn counted(mut self, traffic: Arc<ConnectionTraffic>) -> Self {
+        self.traffic = Some(traffic);
+        self
+    }
+
+    fn count_sent(&self, sent: &Poll<io::Result<usize>>) {
+        if let (Some(traffic), Poll::Ready(Ok(bytes))) = (&self.traffic, sent) {
+            traffic.sent(*bytes);
         }
     }
 
@@ -53,7 +70,12 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        if let Some(traffic) = &self.traffic {
+            traffic.received(buffer.filled().len().saturating_sub(before));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -63,7 +85,9 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let sent = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.count_sent(&sent);
+        sent
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -79,7 +103,9 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+        let sent = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.count_sent(&sent);
+        sent
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -88,7 +114,10 @@ impl AsyncWrite for Stream {
 }
 
 impl tonic::transport::server::Connected for Stream {
-    type ConnectInfo = ();
+    /// Where the connection's bytes are counted: whoever learns whose it is can say so.
+    type ConnectInfo = Option<Arc<ConnectionTraffic>>;
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.traffic.clone()
+    }
 }

@@ -35,6 +35,7 @@ pub mod events;
 pub mod hash;
 pub mod head;
 pub mod metadata_cache;
+mod meters;
 pub mod overlay;
 pub mod range;
 pub mod read_view;
@@ -46,6 +47,7 @@ pub mod write_txn;
 pub mod writer;
 
 pub use head::Head;
+pub use meters::StoreMeters;
 pub use overlay::PendingEvent;
 pub use read_view::ReadView;
 pub use refusal::Refusal;

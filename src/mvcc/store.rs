@@ -3,6 +3,7 @@
 use super::compaction::Cleaned;
 use super::count_index::CountIndex;
 use super::head::Head;
+use super::meters::StoreMeters;
 use super::read_view::ReadView;
 use super::{Error, hash};
 use crate::storage::varint::{Input, Malformed, put_bytes, put_u64};
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// What an operator or a test may choose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StoreOptions {
     pub engine: EngineOptions,
     /// The cap of the metadata cache of the apply thread.
@@ -22,6 +23,8 @@ pub struct StoreOptions {
     /// Not known to clients: they could otherwise choose keys that hash badly. It changes no
     /// answer and no row.
     pub hash_seed: u64,
+    /// Where the store counts.
+    pub meters: Arc<StoreMeters>,
 }
 
 impl Default for StoreOptions {
@@ -30,6 +33,7 @@ impl Default for StoreOptions {
             engine: EngineOptions::default(),
             metadata_cache_bytes: 48 << 20,
             hash_seed: 0,
+            meters: Arc::default(),
         }
     }
 }
@@ -85,6 +89,7 @@ pub struct Published {
 /// that every sequence number that a snapshot can show for long has a companion.
 pub struct Store {
     pub(super) engine: Engine,
+    meters: Arc<StoreMeters>,
     published: ArcSwap<Published>,
     writing: Mutex<()>,
     /// The floors of all published batches that a view may still hold.
@@ -100,11 +105,12 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Store {
     /// `published` is what the engine holds.
-    pub(super) fn new(engine: Engine, published: Published) -> Self {
+    pub(super) fn new(engine: Engine, published: Published, meters: Arc<StoreMeters>) -> Self {
         let floors = Mutex::new(vec![Arc::downgrade(&published.floor)]);
         let cleaned = Cleaned::at_open(published.head.compacted);
         Self {
             engine,
+            meters,
             published: ArcSwap::from_pointee(published),
             writing: Mutex::new(()),
             floors,
@@ -125,6 +131,15 @@ impl Store {
             // nothing in between can fail.
             crate::env::threads::yield_now();
         }
+    }
+
+    pub fn meters(&self) -> &Arc<StoreMeters> {
+        &self.meters
+    }
+
+    /// Live keys.
+    pub fn keys(&self) -> u64 {
+        self.published.load().index.total()
     }
 
     pub fn revision(&self) -> Revision {
@@ -212,7 +227,7 @@ impl Store {
         publish: impl FnOnce(u64) -> Published,
     ) -> Result<(), Error> {
         let writing = lock(&self.writing);
-        self.engine.write(batch)?;
+        self.meters.commits.time(|| self.engine.write(batch))?;
         let published = publish(self.engine.sequence());
         if !Arc::ptr_eq(&published.floor, &self.published.load().floor) {
             lock(&self.floors).push(Arc::downgrade(&published.floor));

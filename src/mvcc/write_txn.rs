@@ -7,6 +7,7 @@
 use super::counting::Counting;
 use super::head::Head;
 use super::metadata_cache::Known;
+use super::meters::StoreMeters;
 use super::overlay::{Ended, Live, Overlay, PendingEvent};
 use super::range::{check_revision_in_txn, range};
 use super::row::{Change, Event, Meta, Stored, read_current, read_event};
@@ -15,10 +16,12 @@ use super::store::{MemberAttributes, Membership};
 use super::writer::Writer;
 use super::{Error, Refusal};
 use crate::storage::{Bounds, Family, Scan, View, keys};
+use crate::telemetry::metrics::Counter;
 use crate::types::{
     KeyRange, KeyValue, LeaseId, Position, RangeEnd, RangeQuery, RangeResult, Revision,
 };
 use bytes::Bytes;
+use std::cell::Cell;
 
 /// What one command may weigh before its range deletes are refused: about half a million small
 /// keys. The same on every member, or they would disagree. Of the command, not of the log entry:
@@ -75,6 +78,8 @@ pub struct WriteTxn<'w> {
     command_bytes: u64,
     batch_bytes: u64,
     saved: Option<(Head, u64, u64)>,
+    /// Operations of the command so far, for the meters.
+    operations: Cell<u32>,
 }
 
 fn len(bytes: &[u8]) -> u64 {
@@ -96,7 +101,14 @@ impl<'w> WriteTxn<'w> {
             command_bytes: 0,
             batch_bytes: 0,
             saved: None,
+            operations: Cell::new(0),
         }
+    }
+
+    /// Notes one more operation of the command.
+    fn count(&self, counter: impl FnOnce(&StoreMeters) -> &Counter) {
+        self.operations.set(self.operations.get() + 1);
+        counter(self.writer.store.meters()).increment();
     }
 
     /// Begins the log entry at `position`.
@@ -151,6 +163,9 @@ impl<'w> WriteTxn<'w> {
 
     /// Ends a command: what it changed is final.
     pub fn finish_command(&mut self) {
+        if self.operations.replace(0) > 1 {
+            self.writer.store.meters().txns.increment();
+        }
         self.changes.head.revision = self.revision();
         self.sub = 0;
         self.command_bytes = 0;
@@ -203,6 +218,7 @@ impl<'w> WriteTxn<'w> {
 
     /// The caller has checked the query's revision, before the command's first change.
     pub fn range(&self, query: &RangeQuery) -> Result<RangeResult, Error> {
+        self.count(|meters| &meters.ranges);
         self.read(|counting| range(counting, query))
     }
 
@@ -228,6 +244,9 @@ impl<'w> WriteTxn<'w> {
         lease: LeaseId,
         wanted: bool,
     ) -> Result<Option<KeyValue>, Error> {
+        self.count(|meters| &meters.puts);
+        let put_bytes = len(&key) + len(&value);
+        self.writer.store.meters().put_bytes.add(put_bytes);
         let old = self.old(&key, wanted)?;
         let main = self.main();
         let (create, version) = old
@@ -263,6 +282,7 @@ impl<'w> WriteTxn<'w> {
         range: &KeyRange,
         wanted: bool,
     ) -> Result<Result<(i64, Vec<KeyValue>), Refusal>, Error> {
+        self.count(|meters| &meters.deletes);
         let doomed = match &range.end {
             RangeEnd::Single => {
                 let old = self.old(&range.start, wanted)?;

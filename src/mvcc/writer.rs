@@ -46,7 +46,7 @@ impl Writer {
             members: Arc::clone(&members),
         };
         let cache = MetadataCache::new(options.metadata_cache_bytes, options.hash_seed);
-        let store = Arc::new(Store::new(engine, published));
+        let store = Arc::new(Store::new(engine, published, options.meters.clone()));
         Ok(Self {
             store,
             cache,

@@ -10,7 +10,7 @@ use crate::env::{Env, Listener, Worker};
 use crate::raft::log::{LogOptions, SegmentedLog};
 use crate::raft::{
     AddressBook, Applier, Consensus, LeaderHint, LinkTimes, Links, Parts, PeerService, Pins,
-    Receiver, Role, SelfIdentity, Snapshots, StateDir, Timers,
+    Receiver, Role, SelfIdentity, Snapshots, StateDir, Timers, probe,
 };
 use crate::state_machine::StateOptions;
 use crate::types::HexId;
@@ -188,6 +188,7 @@ impl Opened {
             config.name.clone(),
             pins.clone(),
             Receiver::new(snapshots.clone()),
+            links.meters().clone(),
             !is_pristine,
             env.threads.worker("inspect")?,
             fatal,
@@ -235,6 +236,7 @@ impl Opened {
         pins.set_membership(move |node| members.status().membership.get_node(&node).is_some());
         service.set_consensus(consensus.clone());
         tasks.spawn(Housekeeping::new(consensus.clone(), sends, config.snapshot_count).run());
+        tasks.spawn(probe(consensus.clone(), links.clone()));
         tasks.spawn(sweeper::run(
             consensus.store().clone(),
             env.threads.worker("sweeper")?,
@@ -312,7 +314,10 @@ async fn serve_peers(listener: Box<dyn Listener>, service: PeerService, times: L
     let incoming = stream::unfold(listener, async |mut listener| {
         loop {
             match listener.accept().await {
-                Ok(stream) => return Some((Ok::<_, std::io::Error>(stream), listener)),
+                Ok(stream) => {
+                    let counted = stream.counted(Arc::default());
+                    return Some((Ok::<_, std::io::Error>(counted), listener));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "accept of a peer failed");
                     sleep(ACCEPT_PAUSE).await;

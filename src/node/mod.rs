@@ -10,6 +10,7 @@
 //! | [`data_dir`] [`founding`] [`bootstrap`] | whose directory, which ids, the first start |
 //! | [`propose`] | commands into the log, in batches |
 //! | [`read`] [`short`] | read rounds; which reads are short |
+//! | [`meters`] | what is counted |
 //! | [`membership`] | who is in the cluster, for doors |
 //! | [`watch`](mod@watch) | streams of watchers, and reading for those that are behind |
 //! | [`housekeeping`] [`sweeper`] | snapshots, purge, laggards, a hung disk; compacted revisions |
@@ -21,6 +22,7 @@ mod error;
 mod founding;
 mod housekeeping;
 mod membership;
+mod meters;
 mod propose;
 mod read;
 mod short;
@@ -30,11 +32,12 @@ mod weight;
 
 pub use error::NodeError;
 pub use membership::Member;
+pub use meters::NodeMeters;
 pub use watch::WatchStream;
 
 use crate::env::{Env, Randomness, Worker};
 use crate::mvcc::{Sizes, Store};
-use crate::raft::{Consensus, Role};
+use crate::raft::{Consensus, PeerMeters, Role};
 use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
 use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
@@ -63,6 +66,8 @@ struct Inner {
     recovered: tokio::sync::watch::Receiver<bool>,
     hub: Arc<Hub>,
     randomness: Arc<dyn Randomness>,
+    meters: Arc<NodeMeters>,
+    peer_meters: PeerMeters,
 }
 
 /// Which member this is, of which cluster.
@@ -93,11 +98,15 @@ impl Node {
     pub fn start(running: &core::Running, env: &Env) -> io::Result<Self> {
         let consensus = running.consensus.clone();
         let (proposer, batcher) = Proposer::new(consensus.clone(), running.links.separate());
-        let (barrier, rounds) = Barrier::new(consensus.clone(), running.links.separate());
+        let meters = Arc::<NodeMeters>::default();
+        let links = running.links.separate();
+        let (barrier, rounds) = Barrier::new(consensus.clone(), links, meters.clone());
+        let leader_changes = meters.leader_changes.clone();
         let (recovered, watch_recovered) = tokio::sync::watch::channel(false);
         let recovering = consensus.clone();
         // All end with what they listen to: the batcher and the rounds with the last clone of this
         // node, the others with consensus.
+        tokio::spawn(consensus.leader_watch().count_changes(leader_changes));
         tokio::spawn(batcher.run());
         tokio::spawn(rounds.run());
         tokio::spawn(watch::distribute(running.hub.clone()));
@@ -111,6 +120,8 @@ impl Node {
             recovered: watch_recovered,
             hub: running.hub.clone(),
             randomness: env.randomness.clone(),
+            meters,
+            peer_meters: running.links.meters().clone(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -126,7 +137,13 @@ impl Node {
     /// # Errors
     /// After [`NodeError::is_unknown_outcome`] errors the command may or may not take effect.
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Reply, NodeError> {
-        self.inner.proposer.propose(command, deadline).await
+        let meters = &self.inner.meters;
+        let _pending = meters.proposals_pending.raised();
+        let proposed = self.inner.proposer.propose(command, deadline).await;
+        if proposed.is_err() {
+            meters.proposals_failed.increment();
+        }
+        proposed
     }
 
     /// Answers a range from one view. Unless `serializable`, after a read-index barrier.
@@ -142,6 +159,7 @@ impl Node {
         let store = self.store();
         let read = move || {
             let view = store.view()?;
+            store.meters().ranges.increment();
             Ok((view.revision(), view.range(&query)?))
         };
         self.read(short, read, deadline).await

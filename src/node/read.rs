@@ -4,10 +4,11 @@
 //! the next. A follower asks the leader for the position and serves the data itself. No leader-lease
 //! reads: a restarted follower forgets the lease it gave.
 
-use super::NodeError;
+use super::{NodeError, NodeMeters};
 use crate::proto::peer;
 use crate::raft::{Consensus, LeaderHint, Links, MemberNode};
 use crate::types::NodeId;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -20,6 +21,9 @@ const ROUND_READS_MAX: usize = 65_536;
 /// How long to wait for news of a leader before asking again.
 const LEADER_PATIENCE: Duration = Duration::from_millis(20);
 
+/// A round that takes longer is slow (etcd's time until it asks again).
+pub(super) const SLOW_ROUND: Duration = Duration::from_millis(500);
+
 type Waiter = oneshot::Sender<()>;
 
 #[derive(Clone)]
@@ -29,7 +33,11 @@ pub(super) struct Barrier {
 
 impl Barrier {
     /// Makes the queue and its worker; the caller runs [`Rounds::run`].
-    pub(super) fn new(consensus: Consensus, links: Links) -> (Self, Rounds) {
+    pub(super) fn new(
+        consensus: Consensus,
+        links: Links,
+        meters: Arc<NodeMeters>,
+    ) -> (Self, Rounds) {
         let (queue, waiting) = mpsc::channel(QUEUE_READS_MAX);
         let applied = consensus.applied();
         (
@@ -38,6 +46,7 @@ impl Barrier {
                 waiting,
                 consensus,
                 links,
+                meters,
                 applied,
             },
         )
@@ -62,6 +71,7 @@ pub(super) struct Rounds {
     waiting: mpsc::Receiver<Waiter>,
     consensus: Consensus,
     links: Links,
+    meters: Arc<NodeMeters>,
     applied: watch::Receiver<u64>,
 }
 
@@ -104,6 +114,21 @@ impl Rounds {
 
     /// One confirmation by a quorum: the index to wait for.
     async fn round(&self, leader: LeaderHint) -> Option<u64> {
+        if leader == LeaderHint::Nobody {
+            return None;
+        }
+        let begun = Instant::now();
+        let index = self.confirmed(leader).await;
+        if index.is_none() {
+            self.meters.read_indexes_failed.increment();
+        }
+        if begun.elapsed() > SLOW_ROUND {
+            self.meters.slow_read_indexes.increment();
+        }
+        index
+    }
+
+    async fn confirmed(&self, leader: LeaderHint) -> Option<u64> {
         match leader {
             LeaderHint::Me => self.consensus.read_index().await.ok().map(|at| at.index),
             LeaderHint::Other(leader, member) => self.ask(leader, &member).await,

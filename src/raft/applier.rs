@@ -17,6 +17,7 @@ use crate::env::Worker;
 use crate::mvcc::Store;
 use crate::state_machine::codec::is_puts_only;
 use crate::state_machine::{Entry as StateEntry, EntryBody, StateMachine};
+use crate::telemetry::metrics::Counter;
 use crate::watch::Hub;
 use arc_swap::ArcSwap;
 use futures_util::{Stream, StreamExt};
@@ -25,7 +26,9 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Entries and bytes of them that are applied in one step; a longer backlog goes in several.
 const STEP_ENTRIES_MAX: usize = 1024;
@@ -34,6 +37,10 @@ const STEP_BYTES_MAX: usize = 8 << 20;
 /// A step of at most this many entries, of at most this many bytes each, may be applied inline.
 const INLINE_ENTRIES_MAX: usize = 4;
 const INLINE_BYTES_MAX: usize = 8 << 10;
+
+/// A step that takes longer, its wait for the worker included, is slow (etcd's
+/// `--warning-apply-duration`).
+const SLOW_APPLY: Duration = Duration::from_millis(100);
 
 /// The store that readers use now; replaced as a whole when a snapshot is installed.
 pub type SharedStore = Arc<ArcSwap<Store>>;
@@ -48,6 +55,7 @@ pub struct Applier {
     applied: watch::Sender<u64>,
     installs: Arc<AtomicU64>,
     store_is_slow: Arc<AtomicBool>,
+    slow_applies: Arc<Counter>,
 }
 
 impl Applier {
@@ -70,6 +78,7 @@ impl Applier {
             applied,
             installs: Arc::default(),
             store_is_slow: Arc::default(),
+            slow_applies: Arc::default(),
         }
     }
 
@@ -98,6 +107,11 @@ impl Applier {
     /// Set by whoever watches the store: from then on nothing is applied inline.
     pub fn store_is_slow(&self) -> Arc<AtomicBool> {
         self.store_is_slow.clone()
+    }
+
+    /// Counts steps that took longer than [`SLOW_APPLY`].
+    pub fn slow_applies(&self) -> Arc<Counter> {
+        self.slow_applies.clone()
     }
 
     /// Counts installed snapshots.
@@ -130,10 +144,16 @@ impl Applier {
             applied.send_replace(last);
             Ok(())
         };
-        if light && !self.store_is_slow.load(Ordering::Relaxed) {
-            return job();
+        let begun = Instant::now();
+        let done = if light && !self.store_is_slow.load(Ordering::Relaxed) {
+            job()
+        } else {
+            self.worker.run(job).await?
+        };
+        if begun.elapsed() > SLOW_APPLY {
+            self.slow_applies.increment();
         }
-        self.worker.run(job).await?
+        done
     }
 }
 

@@ -16,6 +16,7 @@ use super::type_config::{
     Batch, MemberNode, OnComplete, TypeConfig, log_id_of, position_of, vote_of,
 };
 use crate::state_machine::Reply;
+use crate::telemetry::metrics::Counter;
 use crate::types::{NodeId, Position};
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -103,6 +104,7 @@ struct Inner {
     applied: watch::Receiver<u64>,
     installs: Arc<AtomicU64>,
     store_is_slow: Arc<AtomicBool>,
+    slow_applies: Arc<Counter>,
     kicks: Kicks,
     links: Links,
     runtime: Handle,
@@ -125,6 +127,7 @@ impl Consensus {
         let config = config(timers).validate().map_err(io::Error::other)?;
         let (store, applied, installs) = (applier.store(), applier.applied(), applier.installs());
         let store_is_slow = applier.store_is_slow();
+        let slow_applies = applier.slow_applies();
         let kicks = Kicks::default();
         let times = NetworkTimes::from_election_timeout(timers.election);
         let networks = PeerNetworks::new(links.clone(), times, kicks.clone());
@@ -147,6 +150,7 @@ impl Consensus {
             applied,
             installs,
             store_is_slow,
+            slow_applies,
             kicks,
             links,
             runtime: Handle::current(),
@@ -183,6 +187,11 @@ impl Consensus {
     /// Follows the index of the last applied entry.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.inner.applied.clone()
+    }
+
+    /// How many steps of apply took longer than 100 ms.
+    pub fn slow_applies(&self) -> u64 {
+        self.inner.slow_applies.value()
     }
 
     pub fn snapshots_installed(&self) -> u64 {

@@ -50,6 +50,7 @@ impl PeerNetworks {
         PeerNetwork::new(
             target,
             links,
+            self.links.meters().of(target),
             self.times,
             heartbeat,
             self.kicks.bell(target),

@@ -1,10 +1,12 @@
 //! Who leads, for those who need somebody to turn to.
 
 use super::type_config::{MemberNode, TypeConfig};
+use crate::telemetry::metrics::Counter;
 use crate::types::NodeId;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::metrics::RaftServerMetrics;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -48,6 +50,22 @@ impl LeaderWatch {
         if let Ok(Err(_)) = timeout(patience, self.metrics.changed()).await {
             // Consensus is gone: no news will come, and whoever asks must not spin.
             sleep(patience).await;
+        }
+    }
+
+    /// Counts how often a leader became known, until consensus is gone. Only the last of changes that
+    /// follow each other at once is seen.
+    pub async fn count_changes(mut self, changes: Arc<Counter>) {
+        let mut leader = None;
+        loop {
+            let now = self.metrics.borrow_and_update().current_leader;
+            if now.is_some() && now != leader {
+                changes.increment();
+            }
+            leader = now;
+            if self.metrics.changed().await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -7,9 +7,11 @@
 use super::address_book::AddressBook;
 use super::identity::{Introduce, SelfIdentity};
 use super::log_store::READ_BYTES_MAX;
+use super::peer_meters::PeerMeters;
 use super::type_config::MemberNode;
 use crate::env::Network;
 use crate::proto::peer::peer_client::PeerClient;
+use crate::telemetry::metrics::{ConnectionTraffic, Traffic};
 use crate::types::NodeId;
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
@@ -87,6 +89,7 @@ struct Inner {
     network: Arc<dyn Network>,
     addresses: AddressBook,
     times: LinkTimes,
+    meters: PeerMeters,
     open: Mutex<HashMap<(NodeId, String), PeerLinks>>,
 }
 
@@ -97,16 +100,22 @@ impl Links {
         addresses: AddressBook,
         times: LinkTimes,
     ) -> Self {
-        let open = Mutex::default();
+        let meters = PeerMeters::default();
         Self {
             inner: Arc::new(Inner {
                 me,
                 network,
                 addresses,
                 times,
-                open,
+                meters,
+                open: Mutex::default(),
             }),
         }
+    }
+
+    /// What is measured on all connections, the separate ones included.
+    pub fn meters(&self) -> &PeerMeters {
+        &self.inner.meters
     }
 
     pub fn me(&self) -> SelfIdentity {
@@ -117,12 +126,16 @@ impl Links {
     /// because a connection lives on the runtime that opened it.
     pub fn separate(&self) -> Self {
         let inner = &self.inner;
-        Self::new(
-            inner.me,
-            inner.network.clone(),
-            inner.addresses.clone(),
-            inner.times,
-        )
+        Self {
+            inner: Arc::new(Inner {
+                me: inner.me,
+                network: inner.network.clone(),
+                addresses: inner.addresses.clone(),
+                times: inner.times,
+                meters: inner.meters.clone(),
+                open: Mutex::default(),
+            }),
+        }
     }
 
     /// The connections to a peer, dialled when first used.
@@ -139,8 +152,9 @@ impl Links {
             return Ok(links.clone());
         }
         let introduce = Introduce::new(self.inner.me, node);
+        let traffic = &self.inner.meters.of(node).traffic;
         let client = || {
-            PeerClient::with_interceptor(self.channel(&address), introduce.clone())
+            PeerClient::with_interceptor(self.channel(&address, traffic), introduce.clone())
                 .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
         };
@@ -153,18 +167,20 @@ impl Links {
         Ok(links)
     }
 
-    fn channel(&self, address: &str) -> Channel {
+    fn channel(&self, address: &str, traffic: &Arc<Traffic>) -> Channel {
         let times = self.inner.times;
         let network = self.inner.network.clone();
-        let address: Arc<str> = address.into();
+        let (address, traffic): (Arc<str>, _) = (address.into(), traffic.clone());
         let connector = tower::service_fn(move |_: Uri| {
             let (network, address) = (network.clone(), address.clone());
+            let counted = Arc::new(ConnectionTraffic::of(traffic.clone()));
             async move {
                 let dial = tokio::time::timeout(times.connect_timeout, network.connect(&address));
                 let dialled = dial
                     .await
                     .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                dialled.map(TokioIo::new).map_err(NotConnected)
+                let counted = dialled.map(|stream| TokioIo::new(stream.counted(counted)));
+                counted.map_err(NotConnected)
             }
         });
         // The URI only fills the `:authority` header; the connector knows where to go.

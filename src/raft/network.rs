@@ -12,6 +12,7 @@
 //! * `pre_vote` is the real RPC. openraft's default grants it without asking.
 
 use super::links::PeerLinks;
+use super::peer_meters::PeerMeter;
 use super::snapshot_dir::SnapshotDir;
 use super::snapshot_stream;
 use super::supersede::Supersede;
@@ -66,6 +67,7 @@ pub(super) struct PeerNetwork {
     node: NodeId,
     /// `Err` keeps why the peer cannot be dialled at all.
     links: Result<PeerLinks, String>,
+    meter: Arc<PeerMeter>,
     times: NetworkTimes,
     heartbeat: bool,
     /// Housekeeping ends this peer's stream through it, to unpin the leader's log.
@@ -82,6 +84,7 @@ impl PeerNetwork {
     pub(super) fn new(
         node: NodeId,
         links: Result<PeerLinks, String>,
+        meter: Arc<PeerMeter>,
         times: NetworkTimes,
         heartbeat: bool,
         kick: Arc<Notify>,
@@ -89,6 +92,7 @@ impl PeerNetwork {
         Self {
             node,
             links,
+            meter,
             times,
             heartbeat,
             kick,
@@ -158,8 +162,19 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
             let links = self.links()?;
             let times = self.times;
             if self.heartbeat {
-                let answers = input
-                    .then(move |request| send_heartbeat(links.clone(), times.control, request));
+                let meter = self.meter.clone();
+                let answers = input.then(move |request| {
+                    let sent = send_heartbeat(links.clone(), times.control, request);
+                    let meter = meter.clone();
+                    async move {
+                        let answer = sent.await;
+                        if answer.is_err() {
+                            meter.heartbeat_failures.increment();
+                            meter.send_failures.increment();
+                        }
+                        answer
+                    }
+                });
                 return Ok(Box::pin(answers) as BoxStream<'s, _>);
             }
             // The first request is waited for before anything is dialled: openraft's backoff after a
@@ -190,6 +205,7 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
                 answered: 0,
                 times,
                 kick: self.kick.clone(),
+                meter: self.meter.clone(),
                 node: self.node,
             };
             Ok(Box::pin(stream::unfold(Some(session), Session::next).fuse()) as BoxStream<'s, _>)
@@ -206,6 +222,7 @@ struct Session {
     answered: u64,
     times: NetworkTimes,
     kick: Arc<Notify>,
+    meter: Arc<PeerMeter>,
     node: NodeId,
 }
 
@@ -222,7 +239,10 @@ impl Session {
                 let goes_on = answer.is_ok();
                 Some((Ok(answer), goes_on.then_some(session)))
             }
-            Err(error) => Some((Err(error), None)),
+            Err(error) => {
+                session.meter.send_failures.increment();
+                Some((Err(error), None))
+            }
         }
     }
 

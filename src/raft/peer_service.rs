@@ -8,6 +8,7 @@ use super::consensus::{Consensus, ProposeFailure, ReadFailure};
 use super::identity::{Caller, Pins};
 use super::incoming;
 use super::links::PEER_MESSAGE_BYTES_MAX;
+use super::peer_meters::PeerMeters;
 use super::snapshot_receive::{Receiver, Refused, higher_vote, plausible};
 use super::type_config::{TypeConfig, Vote, position_of};
 use super::wire::{self, WireError};
@@ -15,6 +16,7 @@ use crate::env::Worker;
 use crate::proto::peer;
 use crate::proto::peer::peer_server::{Peer, PeerServer};
 use crate::state_machine::codec::{decode_batch, encode_replies_within};
+use crate::telemetry::metrics::ConnectionTraffic;
 use crate::types::NodeId;
 use futures_util::stream::BoxStream;
 use openraft::raft::{
@@ -42,6 +44,7 @@ struct Shared {
     pins: Pins,
     consensus: OnceLock<Consensus>,
     receiver: Receiver,
+    meters: PeerMeters,
     /// This data directory has taken part in Raft before.
     started: bool,
     forwards: Semaphore,
@@ -55,6 +58,7 @@ impl PeerService {
         name: String,
         pins: Pins,
         receiver: Receiver,
+        meters: PeerMeters,
         started: bool,
         inspector: Worker,
         fatal: mpsc::Sender<String>,
@@ -64,6 +68,7 @@ impl PeerService {
             pins,
             consensus: OnceLock::new(),
             receiver,
+            meters,
             started,
             forwards: Semaphore::new(FORWARDS_MAX),
             inspector,
@@ -87,7 +92,13 @@ impl PeerService {
     }
 
     async fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
-        self.shared.pins.check(request.metadata()).await
+        let caller = self.shared.pins.check(request.metadata()).await?;
+        // Now it is known whose connection this is.
+        let traffic = request.extensions().get::<Option<Arc<ConnectionTraffic>>>();
+        if let Some(Some(traffic)) = traffic {
+            traffic.belongs_to(|| self.shared.meters.of(caller.node).traffic.clone());
+        }
+        Ok(caller)
     }
 
     fn consensus(&self) -> Result<&Consensus, Status> {

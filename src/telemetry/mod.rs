@@ -5,8 +5,12 @@
 //! event; [`writer`] takes it to stderr on a thread of its own through a bounded queue. If nobody
 //! reads the pipe, lines are dropped and counted: a full pipe must never stop a request (etcd
 //! #22214 hung linearizable reads that way).
+//!
+//! [`metrics`] holds what counts and measures; each floor keeps its own counters, and the page for
+//! Prometheus is made when it is asked for.
 
 mod json;
+pub mod metrics;
 mod writer;
 
 pub use writer::Guard;

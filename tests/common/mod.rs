@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 mod hanging_disk;
+pub mod http;
 
 use hanging_disk::{Gate, HangingDisk};
 use hyper_util::rt::TokioIo;
@@ -139,6 +140,7 @@ impl Cluster {
             data_dir: self.data_dir(number),
             listen_client: vec![client_address(number)],
             listen_peer: vec![peer_address(number)],
+            listen_metrics: Vec::new(),
             advertise_client_urls: vec![format!("http://{}", client_address(number))],
             advertise_peer_urls: vec![url(number)],
             initial_cluster: (0..self.members.len())
@@ -152,6 +154,7 @@ impl Cluster {
             max_request_bytes: 1_572_864,
             max_txn_ops: 128,
             watch_progress_interval: Duration::from_secs(600),
+            extensive_metrics: false,
             log_level: "warn".to_owned(),
             peer_dial: std::collections::BTreeMap::default(),
         }
@@ -180,6 +183,16 @@ impl Cluster {
 
     pub fn stop(&mut self, number: usize) {
         self.take(number).stop().unwrap();
+    }
+
+    /// One connection to a member's client port, for whatever is spoken on it.
+    pub async fn connect(&self, number: usize) -> quorate::env::Stream {
+        self.connect_to(&client_address(number)).await
+    }
+
+    pub async fn connect_to(&self, address: &str) -> quorate::env::Stream {
+        let connect = async || self.network.connect(address).await.ok();
+        eventually("a connection", connect).await
     }
 
     fn channel(&self, address: String) -> Channel {

@@ -53,10 +53,10 @@ async fn messages_come_whole_however_they_were_cut() {
 async fn a_message_too_long_or_cut_short_is_refused() {
     let mut long = messages(&["a long key"], 5, 11);
     let refused = long.next::<PutRequest>().await.unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    assert_eq!(refused.code(), Code::ResourceExhausted);
     let mut short = Messages::new(&HeaderMap::new(), Chunks([Bytes::from("\0\0\0")].into()), 9);
     let refused = short.next::<PutRequest>().await.unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::Internal);
+    assert_eq!(refused.code(), Code::Internal);
 }
 
 async fn next(answers: &mut Answers) -> Option<Result<Bytes, Status>> {
@@ -72,7 +72,7 @@ async fn a_stream_ends_with_what_its_task_says() {
     assert!(next(&mut good).await.is_none());
     let mut bad = open(|_| async { Err(Status::unavailable("no")) });
     let refused = next(&mut bad).await.unwrap().unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::Unavailable);
+    assert_eq!(refused.code(), Code::Unavailable);
     assert!(next(&mut bad).await.is_none());
 }
 

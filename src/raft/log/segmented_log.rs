@@ -11,6 +11,7 @@ use super::shared::{Inner, Live, Shared, copy, lock};
 use super::writer::{Op, Writer};
 use crate::env::threads::Joiner;
 use crate::env::{Disk, Threads};
+use crate::telemetry::metrics::Durations;
 use crate::types::Position;
 use std::collections::VecDeque;
 use std::io;
@@ -101,6 +102,7 @@ impl SegmentedLog {
             is_inline,
             nursery,
             cache_bytes: options.cache_bytes,
+            syncs: writer.syncs().clone(),
         });
         shared.retire();
         let mut joiners = Vec::new();
@@ -289,6 +291,11 @@ impl SegmentedLog {
             bytes_kept,
             ..inner.stats
         }
+    }
+
+    /// How long each sync on the append path took.
+    pub fn syncs(&self) -> &Durations {
+        &self.shared.syncs
     }
 
     /// How many of the newest entries, at most `entries_max`, have together at most `bytes_max` of

@@ -6,6 +6,7 @@ use super::nursery::Nursery;
 use super::reading::Run;
 use super::segment::{Segment, Sequence};
 use super::writer::{Op, Writer, Written};
+use crate::telemetry::metrics::Durations;
 use crate::types::Position;
 use std::collections::VecDeque;
 use std::error::Error;
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     pub(super) is_inline: bool,
     pub(super) nursery: Arc<Nursery>,
     pub(super) cache_bytes: usize,
+    pub(super) syncs: Arc<Durations>,
 }
 
 pub(super) struct Inner {

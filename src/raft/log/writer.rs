@@ -10,12 +10,19 @@ use super::index::Place;
 use super::nursery::Nursery;
 use super::record::{self, Link, Record, SegmentStart};
 use super::segment::{RECORDS_AT, Segment};
+use crate::telemetry::metrics::{Buckets, Durations};
 use crate::types::Position;
 use std::io;
 use std::sync::Arc;
 
 /// A group longer than this is written in parts; still one sync.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// etcd's buckets for a sync: 1 ms to 8.2 s.
+const SYNC_BUCKETS: Buckets = Buckets::Doubling {
+    micros: 1000,
+    count: 14,
+};
 
 /// A queued operation.
 pub(super) enum Op {
@@ -70,6 +77,7 @@ pub(super) struct Writer {
     last_record: usize,
     written: Written,
     dones: Vec<Done>,
+    syncs: Arc<Durations>,
 }
 
 impl Writer {
@@ -87,6 +95,7 @@ impl Writer {
             last_record: 0,
             written: Written::default(),
             dones: Vec::new(),
+            syncs: Arc::new(Durations::new(SYNC_BUCKETS)),
             segment,
             nursery,
         };
@@ -98,6 +107,11 @@ impl Writer {
 
     pub(super) fn segment(&self) -> &Segment {
         &self.segment
+    }
+
+    /// How long each sync took.
+    pub(super) fn syncs(&self) -> &Arc<Durations> {
+        &self.syncs
     }
 
     /// Writes `ops` as one group. `Ok` means that all of it is durable. Either way the callbacks
@@ -221,7 +235,7 @@ impl Writer {
     fn close_group(&mut self) -> io::Result<()> {
         self.link = record::close_group(&mut self.buffer[self.last_record..], self.seed);
         self.write_buffer()?;
-        self.segment.file.sync()?;
+        self.syncs.time(|| self.segment.file.sync())?;
         self.written.fsyncs += 1;
         self.group += 1;
         Ok(())

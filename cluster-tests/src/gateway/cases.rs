@@ -1,0 +1,168 @@
+//! What is asked, in order: later requests see what earlier ones did.
+
+/// How two answers are compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Compared {
+    /// To the byte; an error by status, code and text.
+    Exactly,
+    /// An error by status and code: the text is the JSON library's.
+    Code,
+    Not {
+        why: &'static str,
+    },
+}
+
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case {
+    pub(super) path: &'static str,
+    pub(super) body: &'static str,
+    /// Of a stream: how many lines are read.
+    pub(super) lines: Option<usize>,
+    pub(super) compared: Compared,
+    /// What stands before values that differ.
+    pub(super) masked: &'static [&'static str],
+    /// What newer etcds, and so we, have more.
+    pub(super) ours_alone: &'static [&'static str],
+}
+
+impl Case {
+    pub(super) const fn exact(path: &'static str, body: &'static str) -> Self {
+        Self {
+            path,
+            body,
+            lines: None,
+            compared: Compared::Exactly,
+            masked: &[],
+            ours_alone: &[],
+        }
+    }
+
+    const fn stream(path: &'static str, body: &'static str, lines: usize) -> Self {
+        let mut case = Self::exact(path, body);
+        case.lines = Some(lines);
+        case
+    }
+
+    const fn code(path: &'static str, body: &'static str) -> Self {
+        let mut case = Self::exact(path, body);
+        case.compared = Compared::Code;
+        case
+    }
+
+    const fn masking(mut self, masked: &'static [&'static str]) -> Self {
+        self.masked = masked;
+        self
+    }
+}
+
+pub(super) fn all() -> impl Iterator<Item = Case> {
+    KV.iter().chain(MEMBERS).chain(STREAMS).copied()
+}
+
+const KV: &[Case] = &[
+    Case::exact("/v3/kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#),
+    Case::exact("/v3/kv/put", r#"{"key":"Zm9v","value":"","prev_kv":true}"#),
+    Case::exact(
+        "/v3/kv/put",
+        r#"{"key":"Zm9v","value":"_-8","prevKv":true}"#,
+    ),
+    Case::exact("/v3/kv/put", r#"{"key":"Zm9v","ignore_value":true}"#),
+    Case::exact("/v3/kv/put", r#"{"key":"bm9uZQ==","ignoreValue":true}"#),
+    Case::exact(
+        "/v3/kv/put",
+        r#"{"key":"Zm9v","value":"YQ==","ignore_value":true}"#,
+    ),
+    Case::exact("/v3/kv/put", r#"{"key":"Zm9v","lease":"77"}"#),
+    Case::exact("/v3/kv/put", ""),
+    Case::exact("/v3/kv/range", ""),
+    Case::exact("/v3/kv/range", r#"{"key":"Zm9v"}"#),
+    Case::exact("/v3/kv/range", r#"{"key":"Zm9v","unknown":[1,{"a":null}]}"#),
+    Case::exact("/v3/kv/range", r#"{"key":"Zm9v"} and more"#),
+    Case::exact("/v3/kv/range", r#"{"key":"Zm9v","revision":2}"#),
+    Case::exact(
+        "/v3/kv/range",
+        r#"{"key":"Zm9v","revision":"2","serializable":true}"#,
+    ),
+    Case::exact("/v3/kv/range", r#"{"key":"Zm9v","revision":"9999"}"#),
+    Case::exact(
+        "/v3/kv/range",
+        r#"{"key":"AA==","range_end":"AA==","count_only":true}"#,
+    ),
+    Case::exact(
+        "/v3/kv/range",
+        r#"{"key":"AA==","range_end":"AA==","sort_order":"DESCEND","sort_target":"MOD","keys_only":true,"limit":"1"}"#,
+    ),
+    Case::exact(
+        "/v3/kv/range",
+        r#"{"key":"AA==","rangeEnd":"AA==","sortOrder":1,"sortTarget":4,"minModRevision":"2"}"#,
+    ),
+    Case::exact("/v3beta/kv/range", r#"{"key":"Zm9v"}"#),
+    Case::code("/v3/kv/range", "x"),
+    Case::code("/v3/kv/range", "["),
+    Case::code("/v3/kv/range", r#"{"key":1}"#),
+    Case::code("/v3/kv/range", r#"{"key":"!"}"#),
+    Case::code("/v3/kv/range", r#"{"limit":"many"}"#),
+    Case::code("/v3/kv/range", r#"{"sort_order":"SIDEWAYS"}"#),
+    Case::exact(
+        "/v3/kv/txn",
+        r#"{"compare":[{"key":"Zm9v","target":"VERSION","result":"GREATER","version":"0"}],
+            "success":[{"request_put":{"key":"dA==","value":"MQ=="}},{"request_range":{"key":"Zm9v"}}],
+            "failure":[{"request_delete_range":{"key":"Zm9v"}}]}"#,
+    ),
+    Case::exact(
+        "/v3/kv/txn",
+        r#"{"compare":[{"key":"Zm9v","target":"VALUE","result":"NOT_EQUAL","value":"/+8="}],
+            "success":[{"requestPut":{"key":"dA==","value":"MQ=="}}],
+            "failure":[{"requestDeleteRange":{"key":"dA==","prevKv":true}},
+                       {"requestTxn":{"compare":[],"success":[{"requestRange":{"key":"dA=="}}]}}]}"#,
+    ),
+    Case::exact(
+        "/v3/kv/txn",
+        r#"{"compare":[{"key":"Zm9v","target":"CREATE","result":"LESS","create_revision":"100"},
+                       {"key":"Zm9v","target":"MOD","result":1,"modRevision":"0"},
+                       {"key":"Zm9v","target":4,"lease":"0"}]}"#,
+    ),
+    Case::exact("/v3/kv/txn", "{}"),
+    Case::exact(
+        "/v3/kv/txn",
+        r#"{"success":[{"request_put":{"key":"YQ=="}},{"request_put":{"key":"YQ=="}}]}"#,
+    ),
+    Case::exact("/v3/kv/deleterange", r#"{"key":"bm9uZQ=="}"#),
+    Case::exact("/v3/kv/put", r#"{"key":"ZA==","value":"PCZ+"}"#),
+    Case::exact("/v3/kv/deleterange", r#"{"key":"ZA==","prev_kv":true}"#),
+    Case::exact("/v3/kv/deleterange", "{}"),
+    Case::exact("/v3/kv/compaction", r#"{"revision":"3"}"#),
+    Case::exact("/v3/kv/compaction", r#"{"revision":"3"}"#),
+    Case::exact("/v3/kv/compaction", r#"{"revision":"9999"}"#),
+    Case::exact("/v3/kv/range", r#"{"key":"Zm9v","revision":"2"}"#),
+];
+
+const MEMBERS: &[Case] = &[
+    Case::exact("/v3/cluster/member/list", "{}").masking(&[
+        r#""ID":""#,
+        r#""name":""#,
+        r#""peerURLs":[""#,
+        r#""clientURLs":[""#,
+    ]),
+    Case {
+        ours_alone: &[
+            r#","storageVersion":"*""#,
+            r#","dbSizeQuota":"*""#,
+            r#","downgradeInfo":{}"#,
+        ],
+        ..Case::exact("/v3/maintenance/status", "{}").masking(&[
+            r#""version":""#,
+            r#""leader":""#,
+            r#""dbSize":""#,
+            r#""dbSizeInUse":""#,
+            r#""raftIndex":""#,
+            r#""raftTerm":""#,
+            r#""raftAppliedIndex":""#,
+            r#""storageVersion":""#,
+            r#""dbSizeQuota":""#,
+        ])
+    },
+];
+
+const STREAMS: &[Case] = &[];
