@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`types`] [`proto`] [`config`] [`telemetry`] [`mod@env`] | words, wire messages, flags, logs, the outside world as values |
 //! | 1 | [`storage`] | RocksDB: bytes, atomically |
-//! | 2 | [`mvcc`] | revisions, views, history, compaction |
+//! | 2 | [`mvcc`] [`lease`] | revisions, views, history, compaction; when leases end |
 //! | 3 | [`state_machine`] [`watch`] | what a committed command means; who hears of it |
 //! | 4 | [`raft`] | openraft, the log, the network between members |
 //! | 5 | [`node`] | tasks, time, leadership, limits |
@@ -24,6 +24,7 @@ pub mod types;
 
 pub mod storage;
 
+pub mod lease;
 pub mod mvcc;
 
 pub mod state_machine;

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("env", 0),
     ("storage", 1),
     ("mvcc", 2),
+    ("lease", 2),
     ("state_machine", 3),
     ("watch", 3),
     ("raft", 4),

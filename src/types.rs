@@ -26,6 +26,30 @@ impl fmt::Display for HexId {
     }
 }
 
+/// A lease as it is replicated. Its times are whole seconds; *when* it ends only the leader's clock
+/// knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub id: LeaseId,
+    /// What was granted.
+    pub ttl: i64,
+    /// What was left of it at the last checkpoint; 0: all of it, nothing was noted since the last
+    /// renewal.
+    pub remaining: i64,
+    /// The index of the log entry that granted it: tells a lease from an earlier one of the same id.
+    pub granted_at: u64,
+}
+
+/// How much of a lease was left when the leader looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseMark {
+    pub id: LeaseId,
+    /// [`Lease::granted_at`] of the lease that was meant.
+    pub granted_at: u64,
+    /// In seconds; 0 takes an earlier mark back.
+    pub remaining: i64,
+}
+
 /// A place in the Raft log. Terms have one leader (`leader_id_std`), so a term and an index name
 /// one entry for ever. Ordered by term, then index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

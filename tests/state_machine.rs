@@ -32,4 +32,7 @@ stories! {
     restart,
     members_and_membership,
     too_large,
+    lease,
+    lease_revoke,
+    lease_fence,
 }

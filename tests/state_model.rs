@@ -185,6 +185,12 @@ fn check_ranges(member: &mut Member, model: &Model, queries: &[RangeQuery]) {
             "{counting:?}"
         );
     }
+    let leases = view.leases().unwrap();
+    assert!(leases.iter().eq(model.leases.values()), "{leases:?}");
+    for lease in leases {
+        let keys = view.keys_of_lease(lease.id).unwrap();
+        assert_eq!(keys, model.keys_of_lease(lease.id), "of {}", lease.id);
+    }
     for revision in model.compacted.max(1)..=model.revision() {
         everything.revision = revision;
         assert_eq!(
@@ -204,6 +210,7 @@ fn run(steps: &[Step]) {
         let mut expected = Vec::new();
         for commands in &step.entries {
             index += 1;
+            model.at = Position { term: 1, index };
             entries.push(entry(index, commands));
             expected.push(
                 commands

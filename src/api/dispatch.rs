@@ -3,7 +3,7 @@
 use super::grpc::{self, Metadata, ReplyBody};
 use super::meters::CallMeters;
 use super::stream::{self, Messages, Replies};
-use super::{cluster, health, kv, maintenance, status, txn_wire, validate, watch};
+use super::{cluster, health, kv, lease, maintenance, status, txn_wire, validate, watch};
 use crate::config::Config;
 use crate::node::Node;
 use bytes::Bytes;
@@ -167,6 +167,25 @@ impl Doors {
                     .await
             }
             "/etcdserverpb.Watch/Watch" => self.stream(request, Learner::Never, watch::watch),
+            "/etcdserverpb.Lease/LeaseGrant" => {
+                self.unary(request, Learner::Never, message, lease::grant)
+                    .await
+            }
+            "/etcdserverpb.Lease/LeaseRevoke" => {
+                self.unary(request, Learner::Never, message, lease::revoke)
+                    .await
+            }
+            "/etcdserverpb.Lease/LeaseKeepAlive" => {
+                self.stream(request, Learner::Never, lease::keep_alive)
+            }
+            "/etcdserverpb.Lease/LeaseTimeToLive" => {
+                self.unary(request, Learner::Never, message, lease::time_to_live)
+                    .await
+            }
+            "/etcdserverpb.Lease/LeaseLeases" => {
+                self.unary(request, Learner::Never, message, lease::leases)
+                    .await
+            }
             "/etcdserverpb.Cluster/MemberList" => {
                 self.unary(request, Learner::Never, message, cluster::member_list)
                     .await
@@ -355,16 +374,7 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("etcdserverpb.KV", &[]),
     ("grpc.health.v1.Health", &[]),
     ("etcdserverpb.Watch", &[]),
-    (
-        "etcdserverpb.Lease",
-        &[
-            "LeaseGrant",
-            "LeaseRevoke",
-            "LeaseKeepAlive",
-            "LeaseTimeToLive",
-            "LeaseLeases",
-        ],
-    ),
+    ("etcdserverpb.Lease", &[]),
     (
         "etcdserverpb.Cluster",
         &["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
@@ -439,8 +449,8 @@ mod tests {
             "unknown method RangeStream for service etcdserverpb.KV"
         );
         assert_eq!(
-            text("/etcdserverpb.Lease/LeaseGrant"),
-            "quorate: etcdserverpb.Lease/LeaseGrant is not there yet"
+            text("/etcdserverpb.Auth/AuthEnable"),
+            "quorate: etcdserverpb.Auth/AuthEnable is not there yet"
         );
         assert_eq!(text("/nothing"), "malformed method name: \"/nothing\"");
         assert_eq!(

@@ -119,7 +119,7 @@ async fn propose(call: &Call, command: Command) -> Result<(Revision, Outcome), S
 }
 
 /// An answer to another question: a bug of ours that must not look like a refusal.
-fn wrong_outcome(outcome: &Outcome) -> Status {
+pub(super) fn wrong_outcome(outcome: &Outcome) -> Status {
     tracing::error!(?outcome, "an outcome of the wrong kind");
     Status::internal("quorate: an outcome of the wrong kind")
 }

@@ -20,7 +20,7 @@
 //! | [`dispatch`] | paths, what every call has in common (deadline, `hasleader`, learner) |
 //! | [`grpc`] [`stream`] | frames, limits, metadata, trailers; calls that go on |
 //! | [`meters`] | how often each call came, and how it ended |
-//! | [`kv`] [`watch`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
+//! | [`kv`] [`watch`] [`lease`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
 //! | [`txn_wire`] | decoding of transactions nested deeper than prost allows, bounded |
 //! | [`watch_wire`] | events to bytes, once for all who want them |
 //! | [`validate`] [`duplicates`] | etcd's checks before a proposal |
@@ -35,6 +35,7 @@ mod grpc;
 mod header;
 mod health;
 mod kv;
+mod lease;
 mod listen;
 mod maintenance;
 mod meters;

@@ -32,6 +32,7 @@ pub(super) fn invalid(invalid: Invalid) -> Status {
             "etcdserver: duplicate key given in txn request",
         ),
         Invalid::TooLarge => TOO_LARGE,
+        Invalid::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
     })
 }
 
@@ -47,6 +48,12 @@ pub(super) fn refused(refusal: Refusal) -> Status {
             "etcdserver: mvcc: required revision is a future revision",
         ),
         Refusal::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
+        Refusal::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
+        // Asked for by no client.
+        Refusal::Fenced => (
+            Code::Internal,
+            "quorate: a leader's decision in a later term",
+        ),
         Refusal::KeyNotFound => KEY_NOT_FOUND,
         Refusal::TooLarge => TOO_LARGE,
     })

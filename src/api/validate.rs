@@ -24,6 +24,20 @@ pub(super) enum Invalid {
     TooManyOperations,
     DuplicateKey,
     TooLarge,
+    /// A lease for longer than [`LEASE_TTL_MAX`].
+    LeaseTtlTooLarge,
+}
+
+/// Seconds; etcd's `MaxLeaseTTL`.
+const LEASE_TTL_MAX: i64 = 9_000_000_000;
+
+/// Anything less than the least there is, 0 and negative numbers included, is raised to that.
+pub(super) fn lease_ttl(seconds: i64) -> Result<(), Invalid> {
+    if seconds > LEASE_TTL_MAX {
+        Err(Invalid::LeaseTtlTooLarge)
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn range(request: &RangeRequest) -> Result<(), Invalid> {

@@ -75,8 +75,13 @@ pub enum ClusterState {
 impl Config {
     /// How long a request may wait for its answer: etcd's 5 s and two elections.
     pub fn request_timeout(&self) -> Duration {
-        Duration::from_secs(5) + 2 * self.election_timeout
+        request_timeout(self.election_timeout)
     }
+}
+
+/// [`Config::request_timeout`], for those who know the timers only.
+pub fn request_timeout(election_timeout: Duration) -> Duration {
+    Duration::from_secs(5) + 2 * election_timeout
 }
 
 #[cfg(test)]

@@ -48,6 +48,12 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
         current.advance()?;
     }
 
+    let mut leases = rows.cursor(Family::Lease, Bounds::default(), Scan::Bulk)?;
+    while let Some((key, value)) = leases.row() {
+        emit(b'l', &[key, value]);
+        leases.advance()?;
+    }
+
     let lower = keys::event(compacted.max(0), 0).to_vec();
     let mut events = rows.cursor(Family::Events, Bounds { lower, upper: None }, Scan::Bulk)?;
     while let Some((key, value)) = events.row() {

@@ -23,6 +23,8 @@
 //! * [`count_index`]: counting without walking.
 //! * [`store`]: the shared side. [`read_view`]: a consistent look at it.
 //! * [`writer`]: the writing side. [`write_txn`]: changes being collected, over an [`overlay`].
+//! * [`lease_rows`]: leases and which keys go with them. [`write_lease`]: granting and revoking.
+//!   [`lease_feed`]: who hears of it.
 //! * [`refusal`]: why a valid command or read is not carried out.
 //! * [`events`]: what was changed, in order, and what was before it.
 //! * [`metadata_cache`]: what makes an overwrite cheap.
@@ -34,6 +36,8 @@ pub mod counting;
 pub mod events;
 pub mod hash;
 pub mod head;
+pub mod lease_feed;
+pub mod lease_rows;
 pub mod metadata_cache;
 mod meters;
 pub mod overlay;
@@ -43,15 +47,18 @@ pub mod refusal;
 pub mod row;
 pub mod state_cursor;
 pub mod store;
+pub mod write_lease;
 pub mod write_txn;
 pub mod writer;
 
 pub use head::Head;
+pub use lease_feed::{LeaseChange, LeaseFeed};
 pub use meters::StoreMeters;
 pub use overlay::PendingEvent;
 pub use read_view::ReadView;
 pub use refusal::Refusal;
 pub use store::{Label, MemberAttributes, Membership, Sizes, Store, StoreOptions};
+pub use write_lease::Fence;
 pub use write_txn::WriteTxn;
 pub use writer::Writer;
 

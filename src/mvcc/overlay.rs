@@ -4,7 +4,7 @@
 //! revision asks here first; only what the batch did not touch comes from the engine.
 
 use super::row::{Change, Event, Meta, Stored};
-use crate::types::{KeyRange, RangeEnd, Revision};
+use crate::types::{KeyRange, LeaseId, RangeEnd, Revision};
 use bytes::Bytes;
 use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
@@ -31,6 +31,8 @@ pub struct Ended {
 pub struct Touched {
     /// Whether the key was live before the batch.
     pub was_live: bool,
+    /// The lease that it went with then; 0 if none.
+    pub was_lease: LeaseId,
     pub now: Option<Live>,
     /// Oldest first. A version that began and ended in one revision can never be read and is not
     /// here.
@@ -119,11 +121,12 @@ impl Overlay {
             .sum()
     }
 
-    /// Records one change: the event, and what it does to the key.
+    /// Records one change: the event, and what it does to the key. `was`: the lease (or 0) of the
+    /// live version that it meets, if there is one.
     pub fn change(
         &mut self,
         event: PendingEvent,
-        was_live: bool,
+        was: Option<LeaseId>,
         ended: Option<Ended>,
         now: Option<Live>,
     ) {
@@ -136,7 +139,8 @@ impl Overlay {
             savepoint.undo.push((key.clone(), before));
         }
         let touched = self.keys.entry(key).or_insert(Touched {
-            was_live,
+            was_live: was.is_some(),
+            was_lease: was.unwrap_or(0),
             now: None,
             ended: Vec::new(),
         });
@@ -213,7 +217,7 @@ mod tests {
             total: 0,
         };
         let now = (version > 0).then(|| live(main, version));
-        overlay.change(event, false, ended, now);
+        overlay.change(event, None, ended, now);
     }
 
     #[test]

@@ -9,6 +9,12 @@ pub enum Refusal {
     FutureRevision,
     #[error("requested lease not found")]
     LeaseNotFound,
+    #[error("lease already exists")]
+    LeaseExists,
+    /// What a leader decided about a lease by its clock came into the log of a later leader, or
+    /// after the lease was granted anew. No client ever asks for it.
+    #[error("the lease is not this leader's to decide about any more")]
+    Fenced,
     #[error("key not found")]
     KeyNotFound,
     /// The command would touch more bytes than one atomic batch may hold.

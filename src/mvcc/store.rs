@@ -3,6 +3,7 @@
 use super::compaction::Cleaned;
 use super::count_index::CountIndex;
 use super::head::Head;
+use super::lease_feed::LeaseFeed;
 use super::meters::StoreMeters;
 use super::read_view::ReadView;
 use super::{Error, hash};
@@ -95,6 +96,7 @@ pub struct Store {
     /// The floors of all published batches that a view may still hold.
     pub(super) floors: Mutex<Vec<Weak<Floor>>>,
     pub(super) cleaned: Mutex<Cleaned>,
+    lease_feed: LeaseFeed,
 }
 
 /// A lock is only poisoned if its holder panicked, and what these locks guard is whole at every
@@ -115,7 +117,13 @@ impl Store {
             writing: Mutex::new(()),
             floors,
             cleaned: Mutex::new(cleaned),
+            lease_feed: LeaseFeed::default(),
         }
+    }
+
+    /// Tells what became of leases.
+    pub fn lease_feed(&self) -> &LeaseFeed {
+        &self.lease_feed
     }
 
     /// A consistent look at one published batch. It keeps disk space alive: hold it for a request,

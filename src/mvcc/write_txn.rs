@@ -13,6 +13,7 @@ use super::range::{check_revision_in_txn, range};
 use super::row::{Change, Event, Meta, Stored, read_current, read_event};
 use super::state_cursor::{At, Source, StateCursor, Value};
 use super::store::{MemberAttributes, Membership};
+use super::write_lease::PendingLeases;
 use super::writer::Writer;
 use super::{Error, Refusal};
 use crate::storage::{Bounds, Family, Scan, View, keys};
@@ -28,9 +29,9 @@ use std::cell::Cell;
 /// what else shares its entry is chance, and no reason to refuse anybody.
 pub const COMMAND_BYTES_MAX: u64 = 128 << 20;
 /// Counted for every key besides its bytes: revisions, rows, memory while it is applied.
-const KEY_BYTES: u64 = 128;
-/// Counted against the quota for every live key and every event, besides key and value.
-const ROW_BYTES: u64 = 64;
+pub(super) const KEY_BYTES: u64 = 128;
+/// Counted against the quota for every live key, every event and every lease, besides key and value.
+pub(super) const ROW_BYTES: u64 = 64;
 
 /// What a transaction collected.
 pub(super) struct Changes {
@@ -38,6 +39,7 @@ pub(super) struct Changes {
     pub(super) overlay: Overlay,
     pub(super) membership: Option<Membership>,
     pub(super) members: Vec<MemberAttributes>,
+    pub(super) leases: PendingLeases,
 }
 
 /// What the metadata cache may keep of a live version.
@@ -60,9 +62,9 @@ pub(super) fn known(live: &Live) -> Option<Known> {
 }
 
 /// A version about to be superseded.
-struct Old {
-    meta: Meta,
-    value_bytes: u64,
+pub(super) struct Old {
+    pub(super) meta: Meta,
+    pub(super) value_bytes: u64,
     /// If it was at hand or asked for.
     value: Option<Bytes>,
     /// Whether this very batch wrote it.
@@ -71,7 +73,7 @@ struct Old {
 
 pub struct WriteTxn<'w> {
     writer: &'w mut Writer,
-    changes: Changes,
+    pub(super) changes: Changes,
     /// Changes of the command so far.
     sub: u32,
     /// Weight of the command so far; and of the batch.
@@ -93,6 +95,7 @@ impl<'w> WriteTxn<'w> {
             overlay: Overlay::default(),
             membership: None,
             members: Vec::new(),
+            leases: PendingLeases::default(),
         };
         Self {
             writer,
@@ -208,7 +211,7 @@ impl<'w> WriteTxn<'w> {
         })
     }
 
-    fn view(&self) -> View<'_> {
+    pub(super) fn view(&self) -> View<'_> {
         self.writer.store.engine.latest()
     }
 
@@ -396,7 +399,7 @@ impl<'w> WriteTxn<'w> {
 
     /// The live version of `key`. Its value is read only if it is `wanted` or has to move into the
     /// history.
-    fn old(&self, key: &Bytes, wanted: bool) -> Result<Option<Old>, Error> {
+    pub(super) fn old(&self, key: &Bytes, wanted: bool) -> Result<Option<Old>, Error> {
         if let Some(touched) = self.changes.overlay.get(key) {
             return Ok(touched.now.as_ref().map(|live| Old {
                 meta: live.meta,
@@ -434,7 +437,13 @@ impl<'w> WriteTxn<'w> {
     }
 
     /// Records one change of the command.
-    fn change(&mut self, key: Bytes, old: Option<Old>, change: Change<Bytes>, now: Option<Live>) {
+    pub(super) fn change(
+        &mut self,
+        key: Bytes,
+        old: Option<Old>,
+        change: Change<Bytes>,
+        now: Option<Live>,
+    ) {
         let main = self.main();
         let head = &mut self.changes.head;
         let value_bytes = change_bytes(&change);
@@ -448,7 +457,12 @@ impl<'w> WriteTxn<'w> {
         if now.is_some() {
             head.live_bytes += len(&key) + value_bytes + ROW_BYTES;
         }
-        let was_live = old.is_some();
+        if let Some(live) = &now
+            && live.meta.lease != 0
+        {
+            self.changes.leases.attach(live.meta.lease, &key);
+        }
+        let was = old.as_ref().map(|old| old.meta.lease);
         let previous = old.as_ref().map_or(0, |old| old.meta.modified);
         // A version of this very revision can never be read: no revision lies between.
         let ended = old.filter(|old| old.meta.modified < main).map(|old| Ended {
@@ -471,7 +485,7 @@ impl<'w> WriteTxn<'w> {
             event,
             total: head.event_bytes,
         };
-        self.changes.overlay.change(pending, was_live, ended, now);
+        self.changes.overlay.change(pending, was, ended, now);
         self.sub += 1;
     }
 }

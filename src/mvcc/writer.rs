@@ -118,6 +118,7 @@ impl Writer {
             floor: Arc::clone(&self.floor),
             members: Arc::clone(&self.members),
         })?;
+        self.store.lease_feed().publish(&changes.leases);
         for (key, touched) in changes.overlay.keys() {
             match touched.now.as_ref().and_then(super::write_txn::known) {
                 Some(known) => self.cache.put(key, &known),
@@ -144,6 +145,15 @@ impl super::write_txn::Changes {
                 None if touched.was_live => batch.delete(Family::Current, key),
                 None => {}
             }
+            let lease = touched.now.as_ref().map_or(0, |live| live.meta.lease);
+            if lease != touched.was_lease {
+                if touched.was_lease != 0 {
+                    batch.delete(Family::Lease, &keys::attached(touched.was_lease, key));
+                }
+                if lease != 0 {
+                    batch.put(Family::Lease, &keys::attached(lease, key), &[]);
+                }
+            }
             for ended in &touched.ended {
                 row.clear();
                 let stored = match &ended.stored {
@@ -167,6 +177,7 @@ impl super::write_txn::Changes {
                 &row,
             );
         }
+        self.leases.encode(&mut batch);
         batch.put(Family::Meta, keys::HEAD, &self.head.encode());
         if let Some(membership) = &self.membership {
             let row = super::store::membership_row(membership);

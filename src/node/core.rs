@@ -41,6 +41,8 @@ pub struct Running {
     pub consensus: Consensus,
     pub links: Links,
     pub hub: Arc<Hub>,
+    /// The peer port, for calls that the doors' side answers.
+    pub peers: PeerService,
 }
 
 /// Runs consensus on the current runtime until `stop` turns true or something fatal happens.
@@ -253,6 +255,7 @@ impl Opened {
                 consensus: consensus.clone(),
                 links,
                 hub: hub.clone(),
+                peers: service.clone(),
             })
             .ok();
 

@@ -10,6 +10,7 @@
 //! | [`data_dir`] [`founding`] [`bootstrap`] | whose directory, which ids, the first start |
 //! | [`propose`] | commands into the log, in batches |
 //! | [`read`] [`short`] | read rounds; which reads are short |
+//! | [`leases`] | who keeps the time of leases, renews them and ends them |
 //! | [`meters`] | what is counted |
 //! | [`membership`] | who is in the cluster, for doors |
 //! | [`watch`](mod@watch) | streams of watchers, and reading for those that are behind |
@@ -21,6 +22,7 @@ mod data_dir;
 mod error;
 mod founding;
 mod housekeeping;
+mod leases;
 mod membership;
 mod meters;
 mod propose;
@@ -31,6 +33,7 @@ mod watch;
 mod weight;
 
 pub use error::NodeError;
+pub use leases::LeaseCounters;
 pub use membership::Member;
 pub use meters::NodeMeters;
 pub use watch::WatchStream;
@@ -42,10 +45,12 @@ use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
 use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
 use crate::watch::Hub;
+use leases::Leases;
 use propose::Proposer;
 use read::Barrier;
 use std::io;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 /// Election timeouts without a leader that a stream survives (etcd's `maxNoLeaderCnt`).
@@ -62,12 +67,15 @@ struct Inner {
     consensus: Consensus,
     proposer: Proposer,
     barrier: Barrier,
+    leases: Leases,
     readers: Worker,
     recovered: tokio::sync::watch::Receiver<bool>,
     hub: Arc<Hub>,
     randomness: Arc<dyn Randomness>,
     meters: Arc<NodeMeters>,
     peer_meters: PeerMeters,
+    /// Of this side; they end with the last clone.
+    _tasks: JoinSet<()>,
 }
 
 /// Which member this is, of which cluster.
@@ -97,31 +105,43 @@ impl Node {
     /// Starts the tasks of the doors' side on the current runtime.
     pub fn start(running: &core::Running, env: &Env) -> io::Result<Self> {
         let consensus = running.consensus.clone();
-        let (proposer, batcher) = Proposer::new(consensus.clone(), running.links.separate());
-        let meters = Arc::<NodeMeters>::default();
         let links = running.links.separate();
-        let (barrier, rounds) = Barrier::new(consensus.clone(), links, meters.clone());
+        let (proposer, batcher) = Proposer::new(consensus.clone(), links.clone());
+        let meters = Arc::<NodeMeters>::default();
+        let round_links = running.links.separate();
+        let (barrier, rounds) = Barrier::new(consensus.clone(), round_links, meters.clone());
+        let readers = env.threads.worker("readers")?;
+        let mut tasks = JoinSet::new();
+        let keepers = leases::Keepers {
+            proposer: &proposer,
+            barrier: &barrier,
+            links,
+            readers: &readers,
+        };
+        let leases = leases::start(running, keepers, &mut tasks);
         let leader_changes = meters.leader_changes.clone();
         let (recovered, watch_recovered) = tokio::sync::watch::channel(false);
         let recovering = consensus.clone();
-        // All end with what they listen to: the batcher and the rounds with the last clone of this
-        // node, the others with consensus.
-        tokio::spawn(consensus.leader_watch().count_changes(leader_changes));
-        tokio::spawn(batcher.run());
-        tokio::spawn(rounds.run());
-        tokio::spawn(watch::distribute(running.hub.clone()));
-        tokio::spawn(async move { recovered.send_replace(recovering.recovered().await) });
+        tasks.spawn(consensus.leader_watch().count_changes(leader_changes));
+        tasks.spawn(batcher.run());
+        tasks.spawn(rounds.run());
+        tasks.spawn(watch::distribute(running.hub.clone()));
+        tasks.spawn(async move {
+            recovered.send_replace(recovering.recovered().await);
+        });
         let inner = Inner {
             identity: running.identity.clone(),
             consensus,
             proposer,
             barrier,
-            readers: env.threads.worker("readers")?,
+            leases,
+            readers,
             recovered: watch_recovered,
             hub: running.hub.clone(),
             randomness: env.randomness.clone(),
             meters,
             peer_meters: running.links.meters().clone(),
+            _tasks: tasks,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -180,7 +200,8 @@ impl Node {
 
     /// Returns once this member's state includes everything acknowledged before the call.
     pub async fn read_barrier(&self, deadline: Instant) -> Result<(), NodeError> {
-        self.inner.barrier.wait(deadline).await
+        self.inner.barrier.wait(deadline).await?;
+        Ok(())
     }
 
     /// Linearizable: a barrier. Serializable: only that this member has replayed what it had

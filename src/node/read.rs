@@ -7,7 +7,7 @@
 use super::{NodeError, NodeMeters};
 use crate::proto::peer;
 use crate::raft::{Consensus, LeaderHint, Links, MemberNode};
-use crate::types::NodeId;
+use crate::types::{NodeId, Position};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,7 +24,7 @@ const LEADER_PATIENCE: Duration = Duration::from_millis(20);
 /// A round that takes longer is slow (etcd's time until it asks again).
 pub(super) const SLOW_ROUND: Duration = Duration::from_millis(500);
 
-type Waiter = oneshot::Sender<()>;
+type Waiter = oneshot::Sender<Position>;
 
 #[derive(Clone)]
 pub(super) struct Barrier {
@@ -52,15 +52,17 @@ impl Barrier {
         )
     }
 
-    /// Returns once this member's state includes everything acknowledged before the call.
-    pub(super) async fn wait(&self, deadline: Instant) -> Result<(), NodeError> {
+    /// Returns once this member's state includes everything acknowledged before the call: up to the
+    /// position that is answered. Its term is that of the leader that a quorum confirmed after the
+    /// call began: a leader reads from its own first entry on.
+    pub(super) async fn wait(&self, deadline: Instant) -> Result<Position, NodeError> {
         let (waiter, passed) = oneshot::channel();
         self.queue.try_send(waiter).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => NodeError::TooManyRequests,
             mpsc::error::TrySendError::Closed(_) => NodeError::Stopped,
         })?;
         match timeout_at(deadline, passed).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(at)) => Ok(at),
             Ok(Err(_)) => Err(NodeError::Stopped),
             Err(_) => Err(NodeError::Timeout),
         }
@@ -91,12 +93,12 @@ impl Rounds {
                 if waiters.is_empty() {
                     break;
                 }
-                let Some(index) = self.round(leaders.hint()).await else {
+                let Some(at) = self.round(leaders.hint()).await else {
                     leaders.changed(LEADER_PATIENCE).await;
                     continue;
                 };
                 let patience = self.consensus.timers().election;
-                let reached = self.applied.wait_for(|applied| *applied >= index);
+                let reached = self.applied.wait_for(|applied| *applied >= at.index);
                 match timeout(patience, reached).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(_)) => return,
@@ -105,43 +107,47 @@ impl Rounds {
                 }
                 for waiter in waiters.drain(..) {
                     // The client may have left.
-                    waiter.send(()).ok();
+                    waiter.send(at).ok();
                 }
                 break;
             }
         }
     }
 
-    /// One confirmation by a quorum: the index to wait for.
-    async fn round(&self, leader: LeaderHint) -> Option<u64> {
+    /// One confirmation by a quorum: the position to wait for.
+    async fn round(&self, leader: LeaderHint) -> Option<Position> {
         if leader == LeaderHint::Nobody {
             return None;
         }
         let begun = Instant::now();
-        let index = self.confirmed(leader).await;
-        if index.is_none() {
+        let at = self.confirmed(leader).await;
+        if at.is_none() {
             self.meters.read_indexes_failed.increment();
         }
         if begun.elapsed() > SLOW_ROUND {
             self.meters.slow_read_indexes.increment();
         }
-        index
+        at
     }
 
-    async fn confirmed(&self, leader: LeaderHint) -> Option<u64> {
+    async fn confirmed(&self, leader: LeaderHint) -> Option<Position> {
         match leader {
-            LeaderHint::Me => self.consensus.read_index().await.ok().map(|at| at.index),
+            LeaderHint::Me => self.consensus.read_index().await.ok(),
             LeaderHint::Other(leader, member) => self.ask(leader, &member).await,
             LeaderHint::Nobody => None,
         }
     }
 
-    async fn ask(&self, leader: NodeId, member: &MemberNode) -> Option<u64> {
+    async fn ask(&self, leader: NodeId, member: &MemberNode) -> Option<Position> {
         let mut client = self.links.to(leader, member).ok()?.control;
         let patience = self.consensus.timers().election;
         let call = client.read_index(peer::ReadIndexRequest {});
         let answer = timeout(patience, call).await.ok()?.ok()?.into_inner();
         // An answer of somebody else than the asked leader is no answer.
-        (answer.leader == leader).then_some(answer.position?.index)
+        let at = answer.position?;
+        (answer.leader == leader).then_some(Position {
+            term: at.term,
+            index: at.index,
+        })
     }
 }

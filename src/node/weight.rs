@@ -14,7 +14,8 @@ pub(super) fn weight(command: &Command) -> usize {
             Command::Put(put) => of_put(put),
             Command::DeleteRange(delete) => of_delete(delete),
             Command::Txn(txn) => of_txn(txn),
-            Command::Compact { .. } => 0,
+            Command::Compact { .. } | Command::LeaseGrant { .. } | Command::LeaseRevoke { .. } => 0,
+            Command::LeaseCheckpoint { marks, .. } => size_of_val(marks.as_slice()),
             Command::PublishMember(member) => of_member(member),
         }
 }

@@ -380,6 +380,14 @@ impl Consensus {
         self.inner.raft.metrics().borrow_watched().current_term
     }
 
+    /// Whether this member was elected in `term` and has not heard of a later one.
+    pub fn leads(&self, term: u64) -> bool {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let vote = metrics.vote;
+        vote.committed && vote.leader_id.term == term && vote.leader_id.voted_for == metrics.id
+    }
+
     pub fn is_learner(&self) -> bool {
         self.inner.raft.metrics().borrow_watched().state == ServerState::Learner
     }

@@ -65,7 +65,7 @@ pub use identity::{Pins, SelfIdentity};
 pub use leader_watch::{LeaderHint, LeaderWatch};
 pub use links::{Client, LinkTimes, Links, PeerLinks, was_never_sent};
 pub use peer_meters::{PeerMeter, PeerMeters};
-pub use peer_service::PeerService;
+pub use peer_service::{LeaseCall, PeerService};
 pub use prober::probe;
 pub use sends::Sends;
 pub use snapshot::Snapshots;

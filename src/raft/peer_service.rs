@@ -32,6 +32,12 @@ use tonic::{Request, Response, Status, Streaming};
 /// Forwarded batches in flight; more are refused at once.
 const FORWARDS_MAX: usize = 256;
 
+/// Questions about leases from another member, for the doors' side: the leases' clock is there.
+pub struct LeaseCall {
+    pub request: peer::LeaseRequest,
+    pub answer: oneshot::Sender<peer::LeaseResponse>,
+}
+
 /// What the service is made of. Consensus comes later than the port: a starting member answers
 /// `Hello` before it may vote.
 #[derive(Clone)]
@@ -49,6 +55,8 @@ struct Shared {
     started: bool,
     forwards: Semaphore,
     inspector: Worker,
+    /// To whoever answers for leases.
+    lease_calls: OnceLock<mpsc::Sender<LeaseCall>>,
     /// Reasons to stop the process.
     fatal: mpsc::Sender<String>,
 }
@@ -72,6 +80,7 @@ impl PeerService {
             started,
             forwards: Semaphore::new(FORWARDS_MAX),
             inspector,
+            lease_calls: OnceLock::new(),
             fatal,
         };
         Self {
@@ -83,6 +92,12 @@ impl PeerService {
     pub fn set_consensus(&self, consensus: Consensus) {
         // A second one would be a bug of the assembly; the first stays.
         self.shared.consensus.set(consensus).ok();
+    }
+
+    /// Opens the call about leases; a full queue refuses at once.
+    pub fn set_lease_calls(&self, queue: mpsc::Sender<LeaseCall>) {
+        // As above.
+        self.shared.lease_calls.set(queue).ok();
     }
 
     pub fn into_server(self) -> PeerServer<Self> {
@@ -388,6 +403,23 @@ impl Peer for PeerService {
                 answer(Answer::Unknown(peer::Unknown { reason }))
             }
         }
+    }
+
+    async fn lease(
+        &self,
+        request: Request<peer::LeaseRequest>,
+    ) -> Result<Response<peer::LeaseResponse>, Status> {
+        self.caller(&request).await?;
+        let queue = self.shared.lease_calls.get();
+        let queue = queue.ok_or_else(|| Status::unavailable("this member is starting"))?;
+        let (answer, answered) = oneshot::channel();
+        let request = request.into_inner();
+        let call = LeaseCall { request, answer };
+        let queued = queue.try_send(call);
+        queued.map_err(|_| Status::resource_exhausted("too many questions about leases"))?;
+        // The caller has its own patience, and goes when it is over.
+        let response = answered.await.map_err(stopped)?;
+        Ok(Response::new(response))
     }
 
     async fn hello(

@@ -126,6 +126,15 @@ fn apply_command(
             txn.publish_member(member);
             Ok(Outcome::Published)
         }
+        Command::LeaseGrant { id, ttl } => {
+            txn.grant_lease(id, ttl)?.map(|()| Outcome::LeaseGranted)
+        }
+        Command::LeaseRevoke { id, fence } => txn
+            .revoke_lease(id, fence)?
+            .map(|whole| Outcome::LeaseRevoked { whole }),
+        Command::LeaseCheckpoint { term, marks } => txn
+            .mark_leases(term, &marks)?
+            .map(|()| Outcome::LeaseCheckpointed),
     };
     let revision = txn.revision();
     txn.finish_command();
@@ -137,8 +146,7 @@ pub(super) fn put_key(
     txn: &mut WriteTxn<'_>,
     put: Put,
 ) -> Result<Result<Option<KeyValue>, Refusal>, mvcc::Error> {
-    // There are no leases yet, so whichever is named does not exist.
-    if put.lease != 0 && !put.ignore_lease {
+    if put.lease != 0 && !put.ignore_lease && txn.lease(put.lease)?.is_none() {
         return Ok(Err(Refusal::LeaseNotFound));
     }
     if !put.ignore_value && !put.ignore_lease {

@@ -5,7 +5,8 @@
 use crate::types::{KeyRange, LeaseId, RangeQuery, Revision};
 use bytes::Bytes;
 
-pub use crate::mvcc::MemberAttributes;
+pub use crate::mvcc::{Fence, MemberAttributes};
+pub use crate::types::LeaseMark;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -17,6 +18,21 @@ pub enum Command {
     },
     /// A member tells the cluster its name and client URLs when it starts (etcd's "publish").
     PublishMember(MemberAttributes),
+    /// `ttl` in seconds, raised to the least there is by the member that was asked.
+    LeaseGrant {
+        id: LeaseId,
+        ttl: i64,
+    },
+    /// With a fence: by the leader's clock. Without: a client wants it.
+    LeaseRevoke {
+        id: LeaseId,
+        fence: Option<Fence>,
+    },
+    /// How much is left of some leases, as the leader of `term` sees it.
+    LeaseCheckpoint {
+        term: u64,
+        marks: Vec<LeaseMark>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,6 +23,12 @@ pub enum Outcome {
     Txn(TxnOutcome),
     Compacted,
     Published,
+    LeaseGranted,
+    /// Unless `whole`, the lease had too many keys for one command, and is still there with the rest.
+    LeaseRevoked {
+        whole: bool,
+    },
+    LeaseCheckpointed,
     /// Carried out, but its answer of so many bytes was too long to be handed from the leader to
     /// the member that was asked. Never made by apply.
     TooLong {

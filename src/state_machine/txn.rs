@@ -169,7 +169,7 @@ fn check(txn: &WriteTxn<'_>, path: &Path<'_>) -> Result<(), Stop> {
         if (put.ignore_value || put.ignore_lease) && txn.get(&put.key)?.is_none() {
             return Err(Refusal::KeyNotFound.into());
         }
-        if put.lease != 0 && !put.ignore_lease {
+        if put.lease != 0 && !put.ignore_lease && txn.lease(put.lease)?.is_none() {
             return Err(Refusal::LeaseNotFound.into());
         }
         Ok(())

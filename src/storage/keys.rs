@@ -11,7 +11,7 @@ pub enum Family {
     Events,
     /// (user key, descending revision) -> a version that was overwritten or deleted.
     History,
-    /// lease id -> lease.
+    /// lease id -> lease; and (lease id, user key): which keys go with it.
     Lease,
     /// What the store knows of itself.
     Meta,
@@ -127,6 +127,42 @@ pub fn split_history(encoded: &[u8], key: &mut Vec<u8>) -> Option<(usize, i64)> 
     Some((prefix.len(), revision))
 }
 
+/// `lease`: what a key begins with. Leases stand together, so that listing them meets nothing else.
+pub const LEASE_TAG: u8 = 0;
+const ATTACHED_TAG: u8 = 1;
+/// A tag and an id.
+pub const LEASE_KEY_BYTES: usize = 9;
+
+fn lease_key(tag: u8, id: i64) -> [u8; LEASE_KEY_BYTES] {
+    let mut key = [tag; LEASE_KEY_BYTES];
+    key[1..].copy_from_slice(&id.cast_unsigned().to_be_bytes());
+    key
+}
+
+/// `lease`: a lease.
+pub fn lease(id: i64) -> [u8; LEASE_KEY_BYTES] {
+    lease_key(LEASE_TAG, id)
+}
+
+/// The reverse of [`lease`].
+pub fn split_lease(key: &[u8]) -> Option<i64> {
+    let id = key.strip_prefix(&[LEASE_TAG])?.try_into().ok()?;
+    Some(u64::from_be_bytes(id).cast_signed())
+}
+
+/// `lease`: where the user keys of a lease begin; each stands behind this prefix as it is.
+pub fn attached_prefix(lease: i64) -> [u8; LEASE_KEY_BYTES] {
+    lease_key(ATTACHED_TAG, lease)
+}
+
+/// `lease`: that a user key goes with a lease.
+pub fn attached(lease: i64, key: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(LEASE_KEY_BYTES + key.len());
+    encoded.extend_from_slice(&attached_prefix(lease));
+    encoded.extend_from_slice(key);
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,9 +187,21 @@ mod tests {
         }
 
         #[test]
+        fn leases_stand_before_and_apart_from_what_goes_with_them(
+            a in any::<i64>(), b in any::<i64>(), key in proptest::collection::vec(any::<u8>(), 1..9),
+        ) {
+            prop_assert_eq!(split_lease(&lease(a)), Some(a));
+            let attached = attached(a, &key);
+            prop_assert_eq!(split_lease(&attached), None);
+            prop_assert!(lease(b)[..] < attached[..]);
+            prop_assert_eq!(attached.starts_with(&attached_prefix(b)), a == b);
+        }
+
+        #[test]
         fn garbage_is_no_key(a in proptest::collection::vec(any::<u8>(), 0..30)) {
             split_history(&a, &mut Vec::new());
             split_event(&a);
+            split_lease(&a);
         }
     }
 }

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+mod cut_network;
 mod hanging_disk;
 pub mod http;
 
+use cut_network::{CutNetwork, Cuts};
 use hanging_disk::{Gate, HangingDisk};
 use hyper_util::rt::TokioIo;
 use quorate::config::{ClusterState, Config};
@@ -12,6 +14,7 @@ use quorate::env::Env;
 use quorate::env::network::Network;
 use quorate::env::network_memory::MemoryNetwork;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
+use quorate::proto::etcdserverpb::lease_client::LeaseClient;
 use quorate::proto::etcdserverpb::watch_client::WatchClient;
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::peer::peer_client::PeerClient;
@@ -34,6 +37,8 @@ pub struct Cluster {
     /// One a member: hang it, and its fsyncs wait.
     pub gates: Vec<Gate>,
     pub network: MemoryNetwork,
+    /// Which members are cut off from the others.
+    pub cuts: Cuts,
     pub members: Vec<Option<Member>>,
     root: tempfile::TempDir,
     pub snapshot_count: u64,
@@ -109,6 +114,7 @@ impl Cluster {
         Self {
             gates: (0..size).map(|_| Gate::default()).collect(),
             network: MemoryNetwork::default(),
+            cuts: Cuts::default(),
             members,
             root,
             snapshot_count: SNAPSHOT_COUNT,
@@ -167,7 +173,11 @@ impl Cluster {
 
     pub fn start_with(&mut self, number: usize, config: Config) {
         let disk = Arc::new(HangingDisk(self.gates[number].clone()));
-        let network = Arc::new(self.network.clone());
+        let network = Arc::new(CutNetwork {
+            member: number,
+            cuts: self.cuts.clone(),
+            inner: self.network.clone(),
+        });
         let env = Env {
             network,
             disk,
@@ -210,6 +220,10 @@ impl Cluster {
 
     pub fn watch(&self, number: usize) -> WatchClient<Channel> {
         WatchClient::new(self.channel(client_address(number)))
+    }
+
+    pub fn lease(&self, number: usize) -> LeaseClient<Channel> {
+        LeaseClient::new(self.channel(client_address(number)))
     }
 
     pub async fn inspect(&self, number: usize) -> Option<InspectResponse> {

@@ -9,7 +9,8 @@ use quorate::state_machine::outcome::{
     OperationOutcome, OperationResult, Outcome, Refusal, Reply, TxnOutcome,
 };
 use quorate::types::{
-    KeyRange, KeyValue, RangeQuery, RangeResult, Revision, SortOrder, SortTarget,
+    KeyRange, KeyValue, Lease, LeaseId, Position, RangeQuery, RangeResult, Revision, SortOrder,
+    SortTarget,
 };
 use std::collections::BTreeMap;
 
@@ -19,6 +20,9 @@ pub(crate) struct Model {
     /// By revision; 0 is not one.
     states: Vec<State>,
     pub(crate) compacted: Revision,
+    pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    /// Of the entry that is applied.
+    pub(crate) at: Position,
 }
 
 impl Default for Model {
@@ -26,6 +30,8 @@ impl Default for Model {
         Self {
             states: vec![State::new(), State::new()],
             compacted: -1,
+            leases: BTreeMap::new(),
+            at: Position { term: 1, index: 0 },
         }
     }
 }
@@ -76,8 +82,9 @@ impl Model {
             changes: 0,
         };
         let mut compact_to = None;
+        let mut leases = self.leases.clone();
         let result = match command {
-            Command::Put(put) if put.lease != 0 => Err(Refusal::LeaseNotFound),
+            Command::Put(put) if self.lacks_lease(put) => Err(Refusal::LeaseNotFound),
             Command::Put(put) => work.put(put).map(|prev_kv| Outcome::Put { prev_kv }),
             Command::DeleteRange(delete) => {
                 let (deleted, prev_kvs) = work.delete(&delete.range, delete.prev_kv);
@@ -95,6 +102,46 @@ impl Model {
                 }
             }
             Command::PublishMember(_) => Ok(Outcome::Published),
+            Command::LeaseGrant { id: 0, .. } => Err(Refusal::LeaseNotFound),
+            Command::LeaseGrant { id, .. } if leases.contains_key(id) => Err(Refusal::LeaseExists),
+            Command::LeaseGrant { id, ttl } => {
+                let lease = Lease {
+                    id: *id,
+                    ttl: *ttl,
+                    remaining: 0,
+                    granted_at: self.at.index,
+                };
+                leases.insert(*id, lease);
+                Ok(Outcome::LeaseGranted)
+            }
+            Command::LeaseRevoke { id, fence } => match leases.get(id) {
+                None => Err(Refusal::LeaseNotFound),
+                Some(lease)
+                    if fence.is_some_and(|fence| {
+                        (fence.term, fence.granted_at) != (self.at.term, lease.granted_at)
+                    }) =>
+                {
+                    Err(Refusal::Fenced)
+                }
+                Some(_) => {
+                    let doomed = |kv: &&KeyValue| kv.lease == *id;
+                    work.changes += work.state.values().filter(doomed).count();
+                    work.state.retain(|_, kv| kv.lease != *id);
+                    leases.remove(id);
+                    Ok(Outcome::LeaseRevoked { whole: true })
+                }
+            },
+            Command::LeaseCheckpoint { term, .. } if *term != self.at.term => Err(Refusal::Fenced),
+            Command::LeaseCheckpoint { marks, .. } => {
+                for mark in marks {
+                    if let Some(lease) = leases.get_mut(&mark.id)
+                        && lease.granted_at == mark.granted_at
+                    {
+                        lease.remaining = mark.remaining.max(0).min(lease.ttl);
+                    }
+                }
+                Ok(Outcome::LeaseCheckpointed)
+            }
         };
         let Work { state, changes, .. } = work;
         if changes > 0 && result.is_ok() {
@@ -103,10 +150,23 @@ impl Model {
         if let Some(revision) = compact_to {
             self.compacted = revision;
         }
+        self.leases = leases;
         Reply {
             revision: self.revision(),
             result,
         }
+    }
+}
+
+impl Model {
+    fn lacks_lease(&self, put: &Put) -> bool {
+        put.lease != 0 && !self.leases.contains_key(&put.lease)
+    }
+
+    /// The keys of a lease, as the latest state has them.
+    pub(crate) fn keys_of_lease(&self, id: LeaseId) -> Vec<Bytes> {
+        let attached = self.latest().values().filter(|kv| kv.lease == id);
+        attached.map(|kv| kv.key.clone()).collect()
     }
 }
 
@@ -131,7 +191,10 @@ impl Work<'_> {
             mod_revision: revision,
             version: old.as_ref().map_or(1, |old| old.version + 1),
             value,
-            lease: 0,
+            lease: match &old {
+                Some(old) if put.ignore_lease => old.lease,
+                _ => put.lease,
+            },
         };
         self.state.insert(put.key.clone(), new);
         self.changes += 1;
@@ -163,7 +226,7 @@ impl Work<'_> {
                 if (put.ignore_value || put.ignore_lease) && missing {
                     return Err(Refusal::KeyNotFound);
                 }
-                if put.lease != 0 {
+                if self.model.lacks_lease(put) {
                     return Err(Refusal::LeaseNotFound);
                 }
             }

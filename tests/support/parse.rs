@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate::state_machine::command::{
-    Command, Compare, CompareTarget, DeleteRange, Operation, Put, Relation, Txn,
+    Command, Compare, CompareTarget, DeleteRange, Fence, LeaseMark, Operation, Put, Relation, Txn,
 };
 use quorate::types::{KeyRange, RangeEnd, RangeQuery, SortOrder, SortTarget};
 
@@ -119,7 +119,37 @@ pub(crate) fn command(text: &str) -> Parsed<Command> {
         "compact" => Command::Compact {
             revision: number(rest)?,
         },
+        "grant" | "revoke" | "mark" => lease(name, &words)?,
         _ => return Err(format!("unknown command {name}")),
+    })
+}
+
+/// `grant ID TTL`, `revoke ID [term= granted=]`, `mark ID REMAINING term= granted=`.
+pub(crate) fn lease(name: &str, words: &Words) -> Parsed<Command> {
+    let (plain, keyed) = split(words);
+    let plain = plain.into_iter().map(number).collect::<Parsed<Vec<_>>>()?;
+    let of = |name| {
+        let found = keyed.iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| number(value).map(i64::cast_unsigned))
+    };
+    let (term, granted_at) = (of("term").transpose()?, of("granted").transpose()?);
+    Ok(match (name, plain.as_slice()) {
+        ("grant", &[id, ttl]) => Command::LeaseGrant { id, ttl },
+        ("revoke", &[id]) => Command::LeaseRevoke {
+            id,
+            fence: term
+                .zip(granted_at)
+                .map(|(term, granted_at)| Fence { term, granted_at }),
+        },
+        ("mark", &[id, remaining]) => Command::LeaseCheckpoint {
+            term: term.ok_or("mark ... term=")?,
+            marks: vec![LeaseMark {
+                id,
+                granted_at: granted_at.ok_or("mark ... granted=")?,
+                remaining,
+            }],
+        },
+        _ => return Err(format!("{name}: other words were expected")),
     })
 }
 

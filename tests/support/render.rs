@@ -78,10 +78,31 @@ pub(crate) fn reply(reply: &Reply) -> String {
         Ok(Outcome::Txn(outcome)) => txn(outcome),
         Ok(Outcome::Compacted) => "compacted".to_owned(),
         Ok(Outcome::Published) => "published".to_owned(),
+        Ok(Outcome::LeaseGranted) => "granted".to_owned(),
+        Ok(Outcome::LeaseRevoked { whole: true }) => "revoked".to_owned(),
+        Ok(Outcome::LeaseRevoked { whole: false }) => "revoked in part".to_owned(),
+        Ok(Outcome::LeaseCheckpointed) => "marked".to_owned(),
         Ok(Outcome::TooLong { bytes }) => format!("too long: {bytes} bytes"),
         Err(refusal) => format!("refused: {refusal}"),
     };
     format!("@{} {result}", reply.revision)
+}
+
+pub(crate) fn leases(view: &ReadView<'_>) -> Result<String, quorate::mvcc::Error> {
+    let mut lines = Vec::new();
+    for lease in view.leases()? {
+        let keys = view.keys_of_lease(lease.id)?;
+        let keys: Vec<_> = keys.iter().map(|key| text(key)).collect();
+        lines.push(format!(
+            "{} ttl {} remaining {} granted at {}: {}",
+            lease.id,
+            lease.ttl,
+            lease.remaining,
+            lease.granted_at,
+            keys.join(" ")
+        ));
+    }
+    Ok(lines.join("\n"))
 }
 
 /// Everything that the state logically is.

@@ -8,6 +8,9 @@
 //! compact REV
 //! txn ["COMPARES"] then="OPS" [else="OPS"]  COMPARES and OPS are separated by ;
 //! member ID NAME URL...                     membership BYTES
+//! grant ID TTL | revoke ID [term= granted=] | mark ID REMAINING term= granted=
+//! term N                                    of the entries from here on
+//! leases                                    with their keys
 //! blank | flush | reopen | clean | status | events [from=REV] | history
 //! ```
 //!
@@ -32,6 +35,7 @@ pub(crate) struct Script {
     dir: TempDir,
     machine: Option<StateMachine>,
     index: u64,
+    term: u64,
 }
 
 impl Script {
@@ -41,6 +45,7 @@ impl Script {
             dir,
             machine: None,
             index: 0,
+            term: 1,
         }
     }
 
@@ -58,10 +63,11 @@ impl Script {
     }
 
     fn entry(&mut self, body: EntryBody) -> Output {
+        let term = self.term;
         let machine = self.machine()?;
         let index = machine.applied().map_or(0, |position| position.index) + 1;
         let entry = Entry {
-            position: Position { term: 1, index },
+            position: Position { term, index },
             body,
         };
         let replies = machine.apply(std::slice::from_ref(&entry))?;
@@ -114,6 +120,15 @@ impl goldenscript::Runner for Script {
             "compact" => {
                 let revision = words.first().ok_or("compact REV")?.1.parse()?;
                 self.apply(&[Command::Compact { revision }])
+            }
+            "grant" | "revoke" | "mark" => self.apply(&[parse::lease(&line.name, &words)?]),
+            "term" => {
+                self.term = words.first().ok_or("term N")?.1.parse()?;
+                Ok(String::new())
+            }
+            "leases" => {
+                let store = self.machine()?.store();
+                Ok(render::leases(&store.view()?)?)
             }
             "txn" => self.apply(&[Command::Txn(parse::txn(&words)?)]),
             // Several commands in one log entry.

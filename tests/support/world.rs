@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate::state_machine::command::{
-    Command, Compare, CompareTarget, DeleteRange, Operation, Put, Relation, Txn,
+    Command, Compare, CompareTarget, DeleteRange, Fence, LeaseMark, Operation, Put, Relation, Txn,
 };
 use quorate::types::{KeyRange, RangeEnd, RangeQuery, SortOrder, SortTarget};
 
@@ -79,7 +79,8 @@ pub(crate) fn query() -> impl Strategy<Value = RangeQuery> {
 
 fn put() -> impl Strategy<Value = Put> {
     let rare = || proptest::bool::weighted(0.1);
-    let lease = proptest::bool::weighted(0.03).prop_map(i64::from);
+    // One of them is never granted.
+    let lease = prop_oneof![4 => Just(0), 3 => 1i64..LEASES, 1 => Just(LEASES)];
     (key(), value(), lease, any::<bool>(), rare(), rare()).prop_map(
         |(key, value, lease, prev_kv, ignore_value, ignore_lease)| Put {
             key,
@@ -110,7 +111,7 @@ fn compare() -> impl Strategy<Value = Compare> {
         (0i64..4).prop_map(CompareTarget::Version),
         revision().prop_map(CompareTarget::Create),
         revision().prop_map(CompareTarget::Mod),
-        (-1i64..2).prop_map(CompareTarget::Lease),
+        (-1i64..LEASES).prop_map(CompareTarget::Lease),
         value().prop_map(CompareTarget::Value),
     ];
     (key_range(), relation, target).prop_map(|(range, relation, target)| Compare {
@@ -152,8 +153,32 @@ pub(crate) fn txn() -> impl Strategy<Value = Txn> {
         })
 }
 
+/// Ids below this one.
+const LEASES: i64 = 4;
+
+/// Terms and grants about those that a short run has.
+fn lease() -> impl Strategy<Value = Command> {
+    let (term, granted_at) = (1u64..3, 1u64..12);
+    let fence = (term.clone(), granted_at.clone())
+        .prop_map(|(term, granted_at)| Fence { term, granted_at });
+    let mark =
+        (1..LEASES, granted_at, -1i64..70).prop_map(|(id, granted_at, remaining)| LeaseMark {
+            id,
+            granted_at,
+            remaining,
+        });
+    prop_oneof![
+        4 => (0..LEASES, 0i64..60).prop_map(|(id, ttl)| Command::LeaseGrant { id, ttl }),
+        2 => (1..LEASES, proptest::option::of(fence))
+            .prop_map(|(id, fence)| Command::LeaseRevoke { id, fence }),
+        1 => (term, vec(mark, 0..4))
+            .prop_map(|(term, marks)| Command::LeaseCheckpoint { term, marks }),
+    ]
+}
+
 pub(crate) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
+        3 => lease(),
         6 => put().prop_map(Command::Put),
         2 => delete().prop_map(Command::DeleteRange),
         4 => txn().prop_map(Command::Txn),

@@ -3,7 +3,8 @@
 use super::words::{Reader, put_flag, put_key_range, put_list, put_query};
 use super::{CodecError, LEVELS_MAX};
 use crate::state_machine::command::{
-    Command, Compare, CompareTarget, DeleteRange, MemberAttributes, Operation, Put, Relation, Txn,
+    Command, Compare, CompareTarget, DeleteRange, Fence, LeaseMark, MemberAttributes, Operation,
+    Put, Relation, Txn,
 };
 use crate::storage::varint::{put_bytes, put_i64, put_u64};
 use bytes::{BufMut, BytesMut};
@@ -16,6 +17,9 @@ const COMPACT: u8 = 4;
 const PUBLISH_MEMBER: u8 = 5;
 /// Only inside a transaction.
 const RANGE: u8 = 6;
+const LEASE_GRANT: u8 = 7;
+const LEASE_REVOKE: u8 = 8;
+const LEASE_CHECKPOINT: u8 = 9;
 
 pub(super) fn put_command(out: &mut BytesMut, command: &Command) {
     match command {
@@ -34,6 +38,29 @@ pub(super) fn put_command(out: &mut BytesMut, command: &Command) {
                 put_bytes(out, url.as_bytes());
             });
         }
+        Command::LeaseGrant { id, ttl } => {
+            out.put_u8(LEASE_GRANT);
+            put_i64(out, *id);
+            put_i64(out, *ttl);
+        }
+        Command::LeaseRevoke { id, fence } => {
+            out.put_u8(LEASE_REVOKE);
+            put_i64(out, *id);
+            put_flag(out, fence.is_some());
+            if let Some(fence) = fence {
+                put_u64(out, fence.term);
+                put_u64(out, fence.granted_at);
+            }
+        }
+        Command::LeaseCheckpoint { term, marks } => {
+            out.put_u8(LEASE_CHECKPOINT);
+            put_u64(out, *term);
+            put_list(out, marks, |out, mark| {
+                put_i64(out, mark.id);
+                put_u64(out, mark.granted_at);
+                put_i64(out, mark.remaining);
+            });
+        }
     }
 }
 
@@ -50,6 +77,30 @@ pub(super) fn read_command(reader: &mut Reader<'_>) -> Result<Command, CodecErro
             name: reader.string()?,
             client_urls: reader.list(Reader::string)?,
         }),
+        LEASE_GRANT => Command::LeaseGrant {
+            id: reader.input.i64()?,
+            ttl: reader.input.i64()?,
+        },
+        LEASE_REVOKE => Command::LeaseRevoke {
+            id: reader.input.i64()?,
+            fence: match reader.flag()? {
+                false => None,
+                true => Some(Fence {
+                    term: reader.input.u64()?,
+                    granted_at: reader.input.u64()?,
+                }),
+            },
+        },
+        LEASE_CHECKPOINT => Command::LeaseCheckpoint {
+            term: reader.input.u64()?,
+            marks: reader.list(|reader| {
+                Ok(LeaseMark {
+                    id: reader.input.i64()?,
+                    granted_at: reader.input.u64()?,
+                    remaining: reader.input.i64()?,
+                })
+            })?,
+        },
         _ => return Err(CodecError::Malformed),
     })
 }

@@ -21,15 +21,20 @@ const PUBLISHED: u8 = 5;
 /// Only inside a transaction.
 const RANGE: u8 = 6;
 const TOO_LONG: u8 = 7;
+const LEASE_GRANTED: u8 = 17;
+const LEASE_REVOKED: u8 = 18;
+const LEASE_CHECKPOINTED: u8 = 19;
 /// A refusal: this plus its number.
 const REFUSED: u8 = 0x80;
 
-const REFUSALS: [Refusal; 5] = [
+const REFUSALS: [Refusal; 7] = [
     Refusal::Compacted,
     Refusal::FutureRevision,
     Refusal::LeaseNotFound,
     Refusal::KeyNotFound,
     Refusal::TooLarge,
+    Refusal::LeaseExists,
+    Refusal::Fenced,
 ];
 
 fn refusal_tag(refusal: Refusal) -> u8 {
@@ -40,6 +45,8 @@ fn refusal_tag(refusal: Refusal) -> u8 {
             Refusal::LeaseNotFound => 2,
             Refusal::KeyNotFound => 3,
             Refusal::TooLarge => 4,
+            Refusal::LeaseExists => 5,
+            Refusal::Fenced => 6,
         }
 }
 
@@ -126,6 +133,12 @@ fn put_outcome(out: &mut BytesMut, outcome: &Outcome) {
             out.put_u8(TOO_LONG);
             put_u64(out, *bytes);
         }
+        Outcome::LeaseGranted => out.put_u8(LEASE_GRANTED),
+        Outcome::LeaseRevoked { whole } => {
+            out.put_u8(LEASE_REVOKED);
+            put_flag(out, *whole);
+        }
+        Outcome::LeaseCheckpointed => out.put_u8(LEASE_CHECKPOINTED),
     }
 }
 
@@ -144,6 +157,11 @@ fn read_outcome(reader: &mut Reader<'_>, tag: u8) -> Result<Outcome, CodecError>
         TOO_LONG => Outcome::TooLong {
             bytes: reader.input.u64()?,
         },
+        LEASE_GRANTED => Outcome::LeaseGranted,
+        LEASE_REVOKED => Outcome::LeaseRevoked {
+            whole: reader.flag()?,
+        },
+        LEASE_CHECKPOINTED => Outcome::LeaseCheckpointed,
         _ => return Err(CodecError::Malformed),
     })
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::state_machine::command::{
-    Command, Compare, CompareTarget, DeleteRange, MemberAttributes, Operation, Put, Relation, Txn,
+    Command, Compare, CompareTarget, DeleteRange, Fence, LeaseMark, MemberAttributes, Operation,
+    Put, Relation, Txn,
 };
 use crate::state_machine::outcome::{
     OperationOutcome, OperationResult, Outcome, Refusal, Reply, TxnOutcome,
@@ -123,6 +124,21 @@ fn command() -> impl Strategy<Value = Command> {
         vec(operation, 0..4),
     );
     let member = (any::<u64>(), any::<String>(), vec(any::<String>(), 0..3));
+    let fence =
+        (any::<u64>(), any::<u64>()).prop_map(|(term, granted_at)| Fence { term, granted_at });
+    let fence = proptest::option::of(fence);
+    let mark = (any::<i64>(), any::<u64>(), any::<i64>());
+    let mark = mark.prop_map(|(id, granted_at, remaining)| LeaseMark {
+        id,
+        granted_at,
+        remaining,
+    });
+    let lease = prop_oneof![
+        any::<[i64; 2]>().prop_map(|[id, ttl]| Command::LeaseGrant { id, ttl }),
+        (any::<i64>(), fence).prop_map(|(id, fence)| Command::LeaseRevoke { id, fence }),
+        (any::<u64>(), vec(mark, 0..3))
+            .prop_map(|(term, marks)| Command::LeaseCheckpoint { term, marks }),
+    ];
     prop_oneof![
         put().prop_map(Command::Put),
         delete().prop_map(Command::DeleteRange),
@@ -139,6 +155,7 @@ fn command() -> impl Strategy<Value = Command> {
                 client_urls,
             })
         }),
+        lease,
     ]
 }
 
@@ -182,6 +199,9 @@ fn reply() -> impl Strategy<Value = Reply> {
             .prop_map(|(succeeded, results)| Outcome::Txn(outcome(succeeded, results))),
         Just(Outcome::Compacted),
         Just(Outcome::Published),
+        Just(Outcome::LeaseGranted),
+        any::<bool>().prop_map(|whole| Outcome::LeaseRevoked { whole }),
+        Just(Outcome::LeaseCheckpointed),
         any::<u64>().prop_map(|bytes| Outcome::TooLong { bytes }),
     ];
     let refused = select(vec![
@@ -190,6 +210,8 @@ fn reply() -> impl Strategy<Value = Reply> {
         Refusal::LeaseNotFound,
         Refusal::KeyNotFound,
         Refusal::TooLarge,
+        Refusal::LeaseExists,
+        Refusal::Fenced,
     ]);
     let result = prop_oneof![4 => accepted.prop_map(Ok), 1 => refused.prop_map(Err)];
     (any::<i64>(), result).prop_map(|(revision, result)| Reply { revision, result })
@@ -335,4 +357,24 @@ fn the_format_is_what_it_was() {
     };
     let expected = [1, 7, 0, 0, 0, 1, 1, b'a', 1, b'1', 0, 1];
     assert_eq!(encode(&[Command::Put(put)]).as_ref(), expected);
+    let grant = Command::LeaseGrant { id: 7, ttl: 60 };
+    assert_eq!(encode(&[grant]).as_ref(), [1, 3, 0, 0, 0, 7, 14, 120]);
+    let revoke = Command::LeaseRevoke {
+        id: 7,
+        fence: Some(Fence {
+            term: 2,
+            granted_at: 5,
+        }),
+    };
+    assert_eq!(encode(&[revoke]).as_ref(), [1, 5, 0, 0, 0, 8, 14, 1, 2, 5]);
+    let checkpoint = Command::LeaseCheckpoint {
+        term: 2,
+        marks: vec![LeaseMark {
+            id: 7,
+            granted_at: 5,
+            remaining: 30,
+        }],
+    };
+    let expected = [1, 6, 0, 0, 0, 9, 2, 1, 14, 5, 60];
+    assert_eq!(encode(&[checkpoint]).as_ref(), expected);
 }
