@@ -3,7 +3,9 @@
 use super::grpc::{self, Metadata, ReplyBody};
 use super::meters::CallMeters;
 use super::stream::{self, Messages, Replies};
-use super::{cluster, health, kv, lease, maintenance, status, txn_wire, validate, watch};
+use super::{
+    cluster, election, health, kv, lease, lock, maintenance, status, txn_wire, validate, watch,
+};
 use crate::config::Config;
 use crate::node::Node;
 use bytes::Bytes;
@@ -196,6 +198,29 @@ impl Doors {
             }
             "/etcdserverpb.Maintenance/Alarm" => {
                 self.unary(request, Learner::Never, message, maintenance::alarm)
+                    .await
+            }
+            "/v3lockpb.Lock/Lock" => self.stream(request, Learner::Never, lock::lock),
+            "/v3lockpb.Lock/Unlock" => {
+                self.unary(request, Learner::Never, message, lock::unlock)
+                    .await
+            }
+            "/v3electionpb.Election/Campaign" => {
+                self.stream(request, Learner::Never, election::campaign)
+            }
+            "/v3electionpb.Election/Proclaim" => {
+                self.unary(request, Learner::Never, message, election::proclaim)
+                    .await
+            }
+            "/v3electionpb.Election/Leader" => {
+                self.unary(request, Learner::Never, message, election::leader)
+                    .await
+            }
+            "/v3electionpb.Election/Observe" => {
+                self.stream(request, Learner::Never, election::observe)
+            }
+            "/v3electionpb.Election/Resign" => {
+                self.unary(request, Learner::Never, message, election::resign)
                     .await
             }
             "/grpc.health.v1.Health/Check" => {
@@ -412,11 +437,8 @@ const NOT_YET: &[(&str, &[&str])] = &[
             "RoleRevokePermission",
         ],
     ),
-    ("v3lockpb.Lock", &["Lock", "Unlock"]),
-    (
-        "v3electionpb.Election",
-        &["Campaign", "Proclaim", "Leader", "Observe", "Resign"],
-    ),
+    ("v3lockpb.Lock", &[]),
+    ("v3electionpb.Election", &[]),
 ];
 
 fn unknown(path: &str) -> Status {

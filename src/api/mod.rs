@@ -21,6 +21,7 @@
 //! | [`grpc`] [`stream`] | frames, limits, metadata, trailers; calls that go on |
 //! | [`meters`] | how often each call came, and how it ended |
 //! | [`kv`] [`watch`] [`lease`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
+//! | [`lock`] [`election`] [`line`] | the same, built on the others; the line that people stand in |
 //! | [`txn_wire`] | decoding of transactions nested deeper than prost allows, bounded |
 //! | [`watch_wire`] | events to bytes, once for all who want them |
 //! | [`validate`] [`duplicates`] | etcd's checks before a proposal |
@@ -31,12 +32,15 @@ mod cluster;
 mod convert;
 mod dispatch;
 mod duplicates;
+mod election;
 mod grpc;
 mod header;
 mod health;
 mod kv;
 mod lease;
+mod line;
 mod listen;
+mod lock;
 mod maintenance;
 mod meters;
 mod plain;

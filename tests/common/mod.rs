@@ -19,6 +19,8 @@ use quorate::proto::etcdserverpb::watch_client::WatchClient;
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::peer::peer_client::PeerClient;
 use quorate::proto::peer::{InspectRequest, InspectResponse};
+use quorate::proto::v3electionpb::election_client::ElectionClient;
+use quorate::proto::v3lockpb::lock_client::LockClient;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -224,6 +226,14 @@ impl Cluster {
 
     pub fn lease(&self, number: usize) -> LeaseClient<Channel> {
         LeaseClient::new(self.channel(client_address(number)))
+    }
+
+    pub fn lock(&self, number: usize) -> LockClient<Channel> {
+        LockClient::new(self.channel(client_address(number)))
+    }
+
+    pub fn election(&self, number: usize) -> ElectionClient<Channel> {
+        ElectionClient::new(self.channel(client_address(number)))
     }
 
     pub async fn inspect(&self, number: usize) -> Option<InspectResponse> {
