@@ -5,7 +5,6 @@
 
 use super::write_lease::PendingLeases;
 use crate::types::{Lease, LeaseId};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Changes that may wait for the listener.
@@ -21,8 +20,6 @@ pub enum LeaseChange {
 #[derive(Default)]
 pub struct LeaseFeed {
     listener: Mutex<Option<Listener>>,
-    granted: AtomicU64,
-    revoked: AtomicU64,
 }
 
 struct Listener {
@@ -53,19 +50,11 @@ impl LeaseFeed {
         (!listener.overflown).then(|| std::mem::take(&mut listener.changes))
     }
 
-    /// How many leases were granted and revoked here, replayed ones included.
-    pub fn totals(&self) -> (u64, u64) {
-        let load = |total: &AtomicU64| total.load(Ordering::Relaxed);
-        (load(&self.granted), load(&self.revoked))
-    }
-
     /// The batch has been written and can be read.
     pub(super) fn publish(&self, leases: &PendingLeases) {
         if leases.rows().is_empty() {
             return;
         }
-        self.granted.fetch_add(leases.granted, Ordering::Relaxed);
-        self.revoked.fetch_add(leases.revoked, Ordering::Relaxed);
         let mut listener = self.lock();
         let Some(listener) = listener.as_mut() else {
             return;

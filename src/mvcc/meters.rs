@@ -23,6 +23,8 @@ pub struct StoreMeters {
     pub ranges: Counter,
     /// Commands of more than one operation.
     pub txns: Counter,
+    pub leases_granted: Counter,
+    pub leases_revoked: Counter,
 }
 
 impl Default for StoreMeters {
@@ -34,6 +36,8 @@ impl Default for StoreMeters {
             deletes: Counter::new(),
             ranges: Counter::new(),
             txns: Counter::new(),
+            leases_granted: Counter::new(),
+            leases_revoked: Counter::new(),
         }
     }
 }

@@ -119,6 +119,9 @@ impl Writer {
             members: Arc::clone(&self.members),
         })?;
         self.store.lease_feed().publish(&changes.leases);
+        let meters = self.store.meters();
+        meters.leases_granted.add(changes.leases.granted);
+        meters.leases_revoked.add(changes.leases.revoked);
         for (key, touched) in changes.overlay.keys() {
             match touched.now.as_ref().and_then(super::write_txn::known) {
                 Some(known) => self.cache.put(key, &known),

@@ -19,6 +19,10 @@ pub struct NodeMeters {
     pub slow_read_indexes: Counter,
     /// How often a leader became known.
     pub leader_changes: Arc<Counter>,
+    /// Renewals that were acknowledged here, by the leader.
+    pub leases_renewed: Counter,
+    /// Leases that were revoked here, by the leader, because their time was over.
+    pub leases_expired: Counter,
 }
 
 /// Numbers of the rooms below.

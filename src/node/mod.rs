@@ -33,7 +33,7 @@ mod watch;
 mod weight;
 
 pub use error::NodeError;
-pub use leases::LeaseCounters;
+pub use leases::TimeToLive;
 pub use membership::Member;
 pub use meters::NodeMeters;
 pub use watch::WatchStream;
@@ -117,6 +117,7 @@ impl Node {
             barrier: &barrier,
             links,
             readers: &readers,
+            meters: meters.clone(),
         };
         let leases = leases::start(running, keepers, &mut tasks);
         let leader_changes = meters.leader_changes.clone();

@@ -7,11 +7,13 @@
 //! |---|---|
 //! | [`server`] | leadership, proposals, reads, health, versions |
 //! | [`storage`] | the log's syncs, the store's commits, keys and revisions |
+//! | [`leases`] | leases granted, revoked, renewed, expired |
 //! | [`network`] | peers: bytes, round trips, failures |
 //! | [`calls`] | gRPC, as go-grpc-prometheus has it |
 //! | [`process`] | what the process uses |
 
 mod calls;
+mod leases;
 mod network;
 mod process;
 mod server;
@@ -30,6 +32,7 @@ pub(super) fn page(health: &Health, checks: [&Checks; 2], doors: &Doors) -> Resp
     server::write(&mut page, &health.node);
     server::write_health(&mut page, health, checks);
     storage::write(&mut page, &health.node);
+    leases::write(&mut page, &health.node);
     network::write(&mut page, &health.node, doors.meters());
     calls::write(&mut page, doors.meters());
     process::write(&mut page);

@@ -7,10 +7,10 @@ use super::doors::Leases;
 use crate::config::request_timeout;
 use crate::env::Worker;
 use crate::lease::Ended;
-use crate::node::NodeError;
 use crate::node::core::Running;
 use crate::node::propose::Proposer;
 use crate::node::read::Barrier;
+use crate::node::{NodeError, NodeMeters};
 use crate::raft::{Consensus, LeaderHint, LeaderWatch, Links};
 use crate::state_machine::command::{Command, Fence};
 use crate::state_machine::{Outcome, Refusal};
@@ -48,6 +48,7 @@ pub(in crate::node) struct Keepers<'a> {
     pub(in crate::node) barrier: &'a Barrier,
     pub(in crate::node) links: Links,
     pub(in crate::node) readers: &'a Worker,
+    pub(in crate::node) meters: Arc<NodeMeters>,
 }
 
 /// Starts the tasks on the current runtime.
@@ -57,7 +58,7 @@ pub(in crate::node) fn start(
     tasks: &mut JoinSet<()>,
 ) -> Leases {
     let parts = Arc::new(Parts {
-        desk: Arc::new(Desk::new()),
+        desk: Arc::new(Desk::new(keepers.meters)),
         consensus: running.consensus.clone(),
         proposer: keepers.proposer.clone(),
         barrier: keepers.barrier.clone(),

@@ -2,9 +2,9 @@
 
 use crate::lease::{Ended, LeaseClock, Left, Renewal};
 use crate::mvcc::{LeaseChange, Store};
+use crate::node::NodeMeters;
 use crate::types::{Lease, LeaseId, LeaseMark};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -33,8 +33,7 @@ pub(super) struct Desk {
     origin: Instant,
     /// There is a change for the clock's task to look at.
     changed: Notify,
-    renewed: AtomicU64,
-    expired: AtomicU64,
+    meters: Arc<NodeMeters>,
 }
 
 /// Held for one term.
@@ -71,13 +70,12 @@ pub(super) struct Due {
 }
 
 impl Desk {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(meters: Arc<NodeMeters>) -> Self {
         Self {
             office: Mutex::new(None),
             origin: Instant::now(),
             changed: Notify::new(),
-            renewed: AtomicU64::new(0),
-            expired: AtomicU64::new(0),
+            meters,
         }
     }
 
@@ -180,7 +178,7 @@ impl Desk {
         })?;
         let renewed = |renewal: &&Option<Renewal>| matches!(renewal, Some(Renewal::Renewed { .. }));
         let renewed = received.renewals.iter().filter(renewed).count();
-        self.renewed.fetch_add(renewed as u64, Ordering::Relaxed);
+        self.meters.leases_renewed.add(renewed as u64);
         Ok(answers)
     }
 
@@ -199,7 +197,7 @@ impl Desk {
     }
 
     pub(super) fn revoked(&self) {
-        self.expired.fetch_add(1, Ordering::Relaxed);
+        self.meters.leases_expired.increment();
     }
 
     /// A revoke failed: the lease is looked at again after `pause`.
@@ -228,11 +226,5 @@ impl Desk {
     /// Returns when the clock's task should look again.
     pub(super) async fn woken(&self) {
         self.changed.notified().await;
-    }
-
-    /// How many leases were renewed and how many ended by their time here.
-    pub(super) fn totals(&self) -> (u64, u64) {
-        let load = |total: &AtomicU64| total.load(Ordering::Relaxed);
-        (load(&self.renewed), load(&self.expired))
     }
 }

@@ -23,18 +23,6 @@ impl Leases {
     }
 }
 
-/// Counted since the start of this member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LeaseCounters {
-    /// Applied here, replayed ones included.
-    pub granted: u64,
-    pub revoked: u64,
-    /// Acknowledged here as the leader.
-    pub renewed: u64,
-    /// Revoked here as the leader because their time was over.
-    pub expired: u64,
-}
-
 /// What is known of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeToLive {
@@ -159,16 +147,5 @@ impl Node {
         // Stable: those whose end is not known stay in the order of their ids, behind the others.
         leases.sort_by_key(|lease| ends.get(&lease.id).copied().unwrap_or(Duration::MAX));
         Ok((revision, leases.iter().map(|lease| lease.id).collect()))
-    }
-
-    pub fn lease_counters(&self) -> LeaseCounters {
-        let (granted, revoked) = self.store().lease_feed().totals();
-        let (renewed, expired) = self.inner.leases.parts.desk.totals();
-        LeaseCounters {
-            granted,
-            revoked,
-            renewed,
-            expired,
-        }
     }
 }

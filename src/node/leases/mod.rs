@@ -34,7 +34,7 @@ mod clock;
 mod desk;
 mod doors;
 
-pub use doors::LeaseCounters;
+pub use doors::TimeToLive;
 
 pub(super) use clock::{Keepers, start};
 pub(super) use doors::Leases;
