@@ -2,14 +2,6 @@
 
 use super::connection::Connection;
 use crate::env::Network;
-use crate::proto::etcdserverpb::cluster_client::ClusterClient;
-use crate::proto::etcdserverpb::kv_client::KvClient;
-use crate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use crate::proto::etcdserverpb::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
-    MemberListRequest, MemberListResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    StatusRequest, StatusResponse, TxnRequest, TxnResponse,
-};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,6 +23,20 @@ pub enum ClientError {
     /// In Go's words, which people search for.
     #[error("context deadline exceeded")]
     TimedOut,
+    /// The member ended a watch, and why.
+    #[error("{0}")]
+    Canceled(String),
+}
+
+impl ClientError {
+    /// Whether another member, or the same one later, may know better.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Status(status) => !is_servers_word(status) || is_passing(status),
+            Self::TimedOut => true,
+            Self::Canceled(_) => false,
+        }
+    }
 }
 
 impl From<Status> for ClientError {
@@ -44,12 +50,14 @@ pub struct Client {
     connections: Vec<Connection>,
     /// Where the next call begins.
     next: AtomicUsize,
+    dial_timeout: Duration,
     timeout: Duration,
 }
 
+/// What may be said twice is what etcd's own client says twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    /// A read: again if the member could not answer.
+pub(super) enum Repeat {
+    /// A read, or what may as well happen twice: again if the member could not answer.
     WhileUnavailable,
     /// A write: again only if it was never sent.
     UnlessSent,
@@ -71,80 +79,21 @@ impl Client {
         Self {
             connections,
             next: AtomicUsize::new(0),
+            dial_timeout,
             timeout,
         }
     }
 
-    pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse, ClientError> {
-        self.call(
-            Repeat::WhileUnavailable,
-            request,
-            |channel, request| async move { kv(channel).range(request).await },
-        )
-        .await
+    pub(super) fn dial_timeout(&self) -> Duration {
+        self.dial_timeout
     }
 
-    pub async fn put(&self, request: PutRequest) -> Result<PutResponse, ClientError> {
-        self.call(Repeat::UnlessSent, request, |channel, request| async move {
-            kv(channel).put(request).await
-        })
-        .await
+    /// Between two tries of what is tried for ever.
+    pub(super) async fn pause(&self) {
+        tokio::time::sleep(BACKOFF).await;
     }
 
-    pub async fn delete_range(
-        &self,
-        request: DeleteRangeRequest,
-    ) -> Result<DeleteRangeResponse, ClientError> {
-        self.call(Repeat::UnlessSent, request, |channel, request| async move {
-            kv(channel).delete_range(request).await
-        })
-        .await
-    }
-
-    pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, ClientError> {
-        self.call(Repeat::UnlessSent, request, |channel, request| async move {
-            kv(channel).txn(request).await
-        })
-        .await
-    }
-
-    pub async fn compact(
-        &self,
-        request: CompactionRequest,
-    ) -> Result<CompactionResponse, ClientError> {
-        self.call(Repeat::UnlessSent, request, |channel, request| async move {
-            kv(channel).compact(request).await
-        })
-        .await
-    }
-
-    pub async fn member_list(
-        &self,
-        request: MemberListRequest,
-    ) -> Result<MemberListResponse, ClientError> {
-        self.call(
-            Repeat::WhileUnavailable,
-            request,
-            |channel, request| async move {
-                ClusterClient::new(channel)
-                    .max_decoding_message_size(usize::MAX)
-                    .member_list(request)
-                    .await
-            },
-        )
-        .await
-    }
-
-    pub async fn status(&self, request: StatusRequest) -> Result<StatusResponse, ClientError> {
-        self.call(
-            Repeat::WhileUnavailable,
-            request,
-            |channel, request| async move { MaintenanceClient::new(channel).status(request).await },
-        )
-        .await
-    }
-
-    async fn call<Q, A, Answering>(
+    pub(super) async fn call<Q, A, Answering>(
         &self,
         repeat: Repeat,
         question: Q,
@@ -159,6 +108,23 @@ impl Client {
         tokio::time::timeout_at(deadline, tries)
             .await
             .unwrap_or(Err(ClientError::TimedOut))
+    }
+
+    /// A member to open a stream on: the next one that can be dialled, sought for as long as the
+    /// caller waits.
+    pub(super) async fn reach(&self) -> (&Connection, Channel) {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        for attempt in 0_usize.. {
+            if attempt > 0 && attempt.is_multiple_of(self.connections.len()) {
+                tokio::time::sleep(BACKOFF).await;
+            }
+            let connection =
+                &self.connections[first.wrapping_add(attempt) % self.connections.len()];
+            if let Ok(channel) = connection.channel().await {
+                return (connection, channel);
+            }
+        }
+        unreachable!("the attempts do not end")
     }
 
     async fn tries<Q, A, Answering>(
@@ -210,13 +176,14 @@ impl Client {
     }
 }
 
-fn kv(channel: Channel) -> KvClient<Channel> {
-    KvClient::new(channel).max_decoding_message_size(usize::MAX)
+/// Whether a member said so, rather than the transport on its way.
+pub(super) fn is_servers_word(status: &Status) -> bool {
+    std::error::Error::source(status).is_none()
 }
 
-/// Whether a member said so, rather than the transport on its way.
-fn is_servers_word(status: &Status) -> bool {
-    std::error::Error::source(status).is_none()
+/// Whether a member means that it cannot just now.
+pub(super) fn is_passing(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Internal)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::env::network_memory::MemoryNetwork;
+use crate::proto::etcdserverpb::{PutRequest, PutResponse, RangeRequest, RangeResponse};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
