@@ -14,9 +14,16 @@ Usage:
 
   quorate serve [flags]                start a member (see: quorate serve --help)
   quorate get|put|del|txn|compaction   read and write
+  quorate watch                        events as they come, and a command for each
+  quorate lease grant|revoke|timetolive|list|keep-alive
+  quorate lock|elect                   one at a time: hold, or run a command that may
   quorate status                       the state of the endpoints
-  quorate endpoint status|health
-  quorate member list
+  quorate endpoint status|health|hashkv
+  quorate member list|add|remove|update|promote
+  quorate alarm list|disarm
+  quorate defrag|move-leader
+  quorate snapshot save                a backup
+  quorate check perf                   what the cluster bears
 
 Called by the name `etcd` it takes etcd's command line, called `etcdctl` etcdctl's.
 ";

@@ -2,7 +2,9 @@
 
 pub(super) use crate::config::parse_duration;
 
+use std::ffi::OsString;
 use std::iter::Peekable;
+use std::os::unix::ffi::OsStringExt;
 use std::str::Chars;
 use std::time::Duration;
 
@@ -202,6 +204,63 @@ pub(super) fn parse_int(text: &str, radix: u32) -> Result<i64, String> {
     })
 }
 
+/// `strconv.ParseUint` of a hexadecimal number, and its words.
+pub(super) fn parse_hexadecimal(text: &str) -> Result<u64, String> {
+    // Rust would take a sign.
+    let digits = if text.starts_with('+') { "" } else { text };
+    u64::from_str_radix(digits, 16).map_err(|error| {
+        let why = match error.kind() {
+            std::num::IntErrorKind::PosOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!(
+            "strconv.ParseUint: parsing {}: {why}",
+            quote(text.as_bytes())
+        )
+    })
+}
+
+/// An operating system's error in Go's words: `no such file or directory`.
+pub(super) fn system_error(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(characters).collect()
+    })
+}
+
+/// The words of a line, those with blanks in quotes: `"…"` with Go's escapes, `'…'` as it stands.
+/// `None` if a quote does not end.
+pub(super) fn words(line: &str) -> Option<Vec<OsString>> {
+    let mut words = Vec::new();
+    let mut characters = line.chars().peekable();
+    while let Some(&first) = characters.peek() {
+        if first.is_whitespace() {
+            characters.next();
+        } else if first == '"' {
+            words.push(OsString::from_vec(unquote(&mut characters)?));
+        } else if first == '\'' {
+            characters.next();
+            let mut word = String::new();
+            loop {
+                match characters.next()? {
+                    '\'' => break,
+                    character => word.push(character),
+                }
+            }
+            words.push(word.into());
+        } else {
+            let mut word = String::new();
+            while let Some(character) = characters.next_if(|character| !character.is_whitespace()) {
+                word.push(character);
+            }
+            words.push(word.into());
+        }
+    }
+    Some(words)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +317,12 @@ mod tests {
             parse_int("zz", 16).unwrap_err(),
             "strconv.ParseInt: parsing \"zz\": invalid syntax"
         );
+        assert_eq!(parse_hexadecimal("ff"), Ok(255));
+        assert_eq!(
+            parse_hexadecimal("-1").unwrap_err(),
+            "strconv.ParseUint: parsing \"-1\": invalid syntax"
+        );
+        assert!(parse_hexadecimal("+1").is_err());
         assert_eq!(
             parse_int("99999999999999999999", 10).unwrap_err(),
             "strconv.ParseInt: parsing \"99999999999999999999\": value out of range"

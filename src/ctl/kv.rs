@@ -4,6 +4,7 @@ use super::go;
 use super::options::{Compaction, Del, Get, Put};
 use super::print::{Answer, Format};
 use super::run::{Done, Failure, Session};
+use crate::client::prefix_end;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest};
 use bytes::Bytes;
@@ -196,12 +197,17 @@ pub(super) fn delete_request(options: &Del) -> Result<DeleteRangeRequest, Failur
 }
 
 /// A word of the command line as it stands: it need not be text.
-fn bytes_of(word: &OsStr) -> Bytes {
+pub(super) fn bytes_of(word: &OsStr) -> Bytes {
     Bytes::copy_from_slice(word.as_bytes())
 }
 
 /// The key and the end of a range; nothing as a prefix, or to start from, is everything.
-fn range(key: &OsStr, end: Option<&OsString>, prefix: bool, from_key: bool) -> (Bytes, Bytes) {
+pub(super) fn range(
+    key: &OsStr,
+    end: Option<&OsString>,
+    prefix: bool,
+    from_key: bool,
+) -> (Bytes, Bytes) {
     const ZERO: Bytes = Bytes::from_static(b"\0");
     let key = bytes_of(key);
     match (prefix, from_key) {
@@ -215,28 +221,9 @@ fn range(key: &OsStr, end: Option<&OsString>, prefix: bool, from_key: bool) -> (
     }
 }
 
-/// The first key behind all that begin so.
-fn prefix_end(prefix: &[u8]) -> Bytes {
-    let kept = prefix.iter().rposition(|byte| *byte < 0xff);
-    let Some(last) = kept else {
-        return Bytes::from_static(b"\0");
-    };
-    let mut end = prefix[..=last].to_vec();
-    end[last] += 1;
-    end.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prefix_ends_where_its_last_byte_can_grow() {
-        assert_eq!(prefix_end(b"a"), "b");
-        assert_eq!(prefix_end(b"a\xff\xff"), "b");
-        assert_eq!(prefix_end(b"\xff\xff"), "\0");
-        assert_eq!(prefix_end(b"a\xfe"), &b"a\xff"[..]);
-    }
 
     #[test]
     fn nothing_as_a_prefix_is_everything() {

@@ -11,17 +11,14 @@
 //!
 //! ```
 
-use super::options::{Operation, Txn};
+use super::options::{self, Operation, Txn};
 use super::print::Answer;
 use super::run::{Done, Failure, Session};
 use super::{go, kv};
 use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{Compare, RequestOp, TxnRequest};
-use clap::Parser;
-use std::ffi::OsString;
 use std::io::{BufRead, Write};
-use std::os::unix::ffi::OsStringExt;
 
 pub(super) async fn run(session: &Session, options: &Txn) -> Result<Done, Failure> {
     if !options.arguments.is_empty() {
@@ -155,14 +152,14 @@ fn parse_parts(text: &str) -> Result<Parts, (Vec<u8>, String)> {
 /// `get`, `put` or `del` with their flags.
 fn parse_operation(line: &str) -> Result<RequestOp, Failure> {
     let invalid = || Failure::invalid_input(format!("invalid txn request: {line}"));
-    let words = words(line)?;
+    let words = go::words(line).ok_or_else(invalid)?;
     if words.len() < 2 {
         // etcdctl's words, although it is no comparison.
         return Err(Failure::invalid_input(format!(
             "invalid txn compare request: {line}"
         )));
     }
-    let request = match Operation::try_parse_from(words).map_err(|_| invalid())? {
+    let request = match options::parse(words).map_err(|_| invalid())? {
         Operation::Get(options) => Request::RequestRange(kv::range_request(&options)?),
         Operation::Put(options) => Request::RequestPut(kv::put_request(&options)?),
         Operation::Del(options) => Request::RequestDeleteRange(kv::delete_request(&options)?),
@@ -170,42 +167,6 @@ fn parse_operation(line: &str) -> Result<RequestOp, Failure> {
     Ok(RequestOp {
         request: Some(request),
     })
-}
-
-/// Words with blanks in quotes: `"…"` with Go's escapes, `'…'` as it stands.
-fn words(line: &str) -> Result<Vec<OsString>, Failure> {
-    let mut words = Vec::new();
-    let mut characters = line.chars().peekable();
-    while let Some(&first) = characters.peek() {
-        if first.is_whitespace() {
-            characters.next();
-        } else if first == '"' {
-            let bytes = go::unquote(&mut characters)
-                .ok_or_else(|| Failure::invalid_input(format!("invalid txn request: {line}")))?;
-            words.push(OsString::from_vec(bytes));
-        } else if first == '\'' {
-            characters.next();
-            let mut word = String::new();
-            loop {
-                match characters.next() {
-                    Some('\'') => break,
-                    Some(character) => word.push(character),
-                    None => {
-                        let text = format!("invalid txn request: {line}");
-                        return Err(Failure::invalid_input(text));
-                    }
-                }
-            }
-            words.push(word.into());
-        } else {
-            let mut word = String::new();
-            while let Some(character) = characters.next_if(|character| !character.is_whitespace()) {
-                word.push(character);
-            }
-            words.push(word.into());
-        }
-    }
-    Ok(words)
 }
 
 #[cfg(test)]

@@ -1,21 +1,38 @@
 //! One field a line, names and texts in quotes.
 
-use super::render::{Answer, EndpointHealth, EndpointStatus};
+use super::render::{Answer, EndpointHash, EndpointHealth, EndpointStatus};
 use crate::ctl::go;
 use crate::proto::etcdserverpb::response_op::Response;
 use crate::proto::etcdserverpb::{
-    DeleteRangeResponse, Member, PutResponse, RangeResponse, ResponseHeader, TxnResponse,
+    AlarmResponse, DeleteRangeResponse, LeaseTimeToLiveResponse, Member, PutResponse,
+    RangeResponse, ResponseHeader, TxnResponse, WatchResponse,
 };
 use crate::proto::mvccpb::KeyValue;
 use std::fmt::Display;
 
-pub(super) fn render(answer: &Answer) -> String {
+/// `None` for what has no such format.
+pub(super) fn render(answer: &Answer) -> Option<String> {
     let mut out = Fields(String::new());
     match answer {
         Answer::Range(response, _) => out.range(response),
         Answer::Put(response) => out.put(response),
         Answer::Delete(response) => out.delete(response),
         Answer::Txn(response) => out.txn(response),
+        Answer::Watch(response) => out.watch(response),
+        Answer::LeaseGrant(response) => {
+            out.lease(response.header.as_ref(), response.id, response.ttl);
+        }
+        Answer::LeaseRevoke(response, _) => out.header(response.header.as_ref()),
+        Answer::LeaseKeepAlive(response) => {
+            out.lease(response.header.as_ref(), response.id, response.ttl);
+        }
+        Answer::LeaseTimeToLive(response, _) => out.time_to_live(response),
+        Answer::Leases(response) => {
+            out.header(response.header.as_ref());
+            for lease in &response.leases {
+                out.field("ID", lease.id);
+            }
+        }
         Answer::Members(response) => {
             out.header(response.header.as_ref());
             response
@@ -25,8 +42,15 @@ pub(super) fn render(answer: &Answer) -> String {
         }
         Answer::EndpointStatus(all) => all.iter().for_each(|status| out.status(status)),
         Answer::EndpointHealth(all) => all.iter().for_each(|health| out.health(health)),
+        Answer::EndpointHash(all) => all.iter().for_each(|hash| out.hash(hash)),
+        Answer::Alarms(response) => out.alarms(response),
+        Answer::MemberAdd(_)
+        | Answer::MemberRemove(..)
+        | Answer::MemberUpdate(..)
+        | Answer::MemberPromote(..)
+        | Answer::MoveLeader(..) => return None,
     }
-    out.0
+    Some(out.0)
 }
 
 struct Fields(String);
@@ -93,6 +117,47 @@ impl Fields {
                 None => {}
             }
         }
+    }
+
+    fn watch(&mut self, response: &WatchResponse) {
+        self.header(response.header.as_ref());
+        for event in &response.events {
+            self.field("Type", event.r#type().as_str_name());
+            if let Some(kv) = &event.prev_kv {
+                self.pair("Prev", kv);
+            }
+            self.pair("", &event.kv.clone().unwrap_or_default());
+        }
+    }
+
+    fn lease(&mut self, header: Option<&ResponseHeader>, id: i64, ttl: i64) {
+        self.header(header);
+        self.field("ID", id);
+        self.field("TTL", ttl);
+    }
+
+    fn time_to_live(&mut self, response: &LeaseTimeToLiveResponse) {
+        self.lease(response.header.as_ref(), response.id, response.ttl);
+        self.field("GrantedTTL", response.granted_ttl);
+        for key in &response.keys {
+            self.field("Key", go::quote(key));
+        }
+    }
+
+    fn alarms(&mut self, response: &AlarmResponse) {
+        self.header(response.header.as_ref());
+        for alarm in &response.alarms {
+            self.field("MemberID", alarm.member_id);
+            self.field("AlarmType", alarm.alarm().as_str_name());
+            self.0.push('\n');
+        }
+    }
+
+    fn hash(&mut self, of: &EndpointHash) {
+        self.header(of.hash.header.as_ref());
+        self.text("Endpoint", &of.endpoint);
+        self.field("Hash", of.hash.hash);
+        self.0.push('\n');
     }
 
     fn member(&mut self, member: &Member) {

@@ -1,14 +1,15 @@
 //! JSON as Go's `encoding/json` makes it of etcd's messages: fields in their order, zero ones left
 //! out, bytes in base64, numbers as numbers, `<`, `>` and `&` escaped.
 
-use super::render::{Answer, EndpointHealth, EndpointStatus};
+use super::render::{Answer, EndpointHash, EndpointHealth, EndpointStatus};
 use crate::ctl::go;
 use crate::proto::etcdserverpb::response_op::Response;
 use crate::proto::etcdserverpb::{
-    DeleteRangeResponse, Member, PutResponse, RangeResponse, ResponseHeader, ResponseOp,
-    StatusResponse, TxnResponse,
+    AlarmMember, DeleteRangeResponse, HashKvResponse, LeaseStatus, LeaseTimeToLiveResponse, Member,
+    PutResponse, RangeResponse, ResponseHeader, ResponseOp, StatusResponse, TxnResponse,
+    WatchResponse,
 };
-use crate::proto::mvccpb::KeyValue;
+use crate::proto::mvccpb::{Event, KeyValue};
 
 pub(super) fn render(answer: &Answer) -> String {
     let mut text = match answer {
@@ -16,11 +17,54 @@ pub(super) fn render(answer: &Answer) -> String {
         Answer::Put(response) => put(response),
         Answer::Delete(response) => delete(response),
         Answer::Txn(response) => txn(response),
-        Answer::Members(response) => {
-            let mut object = Object::with_header(response.header.as_ref());
-            object.list("members", &response.members, member);
+        Answer::Watch(response) => watch(response),
+        Answer::LeaseGrant(response) => {
+            let mut object = lease(response.header.as_ref(), response.id, response.ttl);
+            object.raw("Error", &string(&response.error));
             object.end()
         }
+        Answer::LeaseRevoke(response, _) => Object::with_header(response.header.as_ref()).end(),
+        Answer::LeaseKeepAlive(response) => {
+            lease(response.header.as_ref(), response.id, response.ttl).end()
+        }
+        Answer::LeaseTimeToLive(response, _) => time_to_live(response),
+        Answer::Leases(response) => {
+            let mut object = Object::within_header(response.header.as_ref());
+            object.raw(
+                "leases",
+                &array(&response.leases, |lease: &LeaseStatus| {
+                    format!("{{\"id\":{}}}", lease.id)
+                }),
+            );
+            object.end()
+        }
+        Answer::Members(response) => members(response.header.as_ref(), None, &response.members),
+        Answer::MemberAdd(response) => members(
+            response.header.as_ref(),
+            response.member.as_ref(),
+            &response.members,
+        ),
+        Answer::MemberRemove(response, _) => {
+            members(response.header.as_ref(), None, &response.members)
+        }
+        Answer::MemberUpdate(response, _) => {
+            members(response.header.as_ref(), None, &response.members)
+        }
+        Answer::MemberPromote(response, _) => {
+            members(response.header.as_ref(), None, &response.members)
+        }
+        Answer::Alarms(response) => {
+            let mut object = Object::with_header(response.header.as_ref());
+            object.list("alarms", &response.alarms, alarm);
+            object.end()
+        }
+        Answer::MoveLeader(response, ..) => Object::with_header(response.header.as_ref()).end(),
+        Answer::EndpointHash(all) => array(all, |of: &EndpointHash| {
+            let mut object = Object::new();
+            object.raw("Endpoint", &string(&of.endpoint));
+            object.raw("HashKV", &hash_kv(&of.hash));
+            object.end()
+        }),
         Answer::EndpointStatus(all) => array(all, |of: &EndpointStatus| {
             let mut object = Object::new();
             object.raw("Endpoint", &string(&of.endpoint));
@@ -41,12 +85,7 @@ pub(super) fn render(answer: &Answer) -> String {
 }
 
 fn header(header: &ResponseHeader) -> String {
-    let mut object = Object::new();
-    object.unsigned("cluster_id", header.cluster_id);
-    object.unsigned("member_id", header.member_id);
-    object.number("revision", header.revision);
-    object.unsigned("raft_term", header.raft_term);
-    object.end()
+    Object::within_header(Some(header)).end()
 }
 
 fn pair(kv: &KeyValue) -> String {
@@ -102,6 +141,79 @@ fn operation(operation: &ResponseOp) -> String {
     format!("{{\"Response\":{{\"{name}\":{text}}}}}")
 }
 
+/// Go's client has a type of its own for this one: its fields are always there.
+fn watch(response: &WatchResponse) -> String {
+    let mut object = Object::new();
+    object.raw("Header", &header(&response.header.unwrap_or_default()));
+    // A watch that ended without the member's word has no list at all.
+    let events = match response.header {
+        Some(_) => array(&response.events, event),
+        None => "null".to_owned(),
+    };
+    object.raw("Events", &events);
+    object.raw("CompactRevision", &response.compact_revision.to_string());
+    object.raw("Canceled", &response.canceled.to_string());
+    object.raw("Created", &response.created.to_string());
+    object.end()
+}
+
+fn event(event: &Event) -> String {
+    let mut object = Object::new();
+    object.number("type", event.r#type.into());
+    if let Some(kv) = &event.kv {
+        object.raw("kv", &pair(kv));
+    }
+    if let Some(kv) = &event.prev_kv {
+        object.raw("prev_kv", &pair(kv));
+    }
+    object.end()
+}
+
+/// So are those of leases.
+fn lease(header: Option<&ResponseHeader>, id: i64, ttl: i64) -> Object {
+    let mut object = Object::within_header(header);
+    object.raw("ID", &id.to_string());
+    object.raw("TTL", &ttl.to_string());
+    object
+}
+
+fn time_to_live(response: &LeaseTimeToLiveResponse) -> String {
+    let mut object = Object::within_header(response.header.as_ref());
+    object.raw("id", &response.id.to_string());
+    object.raw("ttl", &response.ttl.to_string());
+    object.raw("granted-ttl", &response.granted_ttl.to_string());
+    let keys = match response.keys.as_slice() {
+        [] => "null".to_owned(),
+        keys => array(keys, |key| format!("\"{}\"", base64(key))),
+    };
+    object.raw("keys", &keys);
+    object.end()
+}
+
+fn alarm(alarm: &AlarmMember) -> String {
+    let mut object = Object::new();
+    object.unsigned("memberID", alarm.member_id);
+    object.number("alarm", alarm.alarm.into());
+    object.end()
+}
+
+fn hash_kv(response: &HashKvResponse) -> String {
+    let mut object = Object::with_header(response.header.as_ref());
+    object.unsigned("hash", response.hash.into());
+    object.number("compact_revision", response.compact_revision);
+    object.number("hash_revision", response.hash_revision);
+    object.end()
+}
+
+fn members(header: Option<&ResponseHeader>, added: Option<&Member>, all: &[Member]) -> String {
+    let mut object = Object::with_header(header);
+    if let Some(added) = added {
+        object.raw("member", &member(added));
+    }
+    object.list("members", all, member);
+    object.end()
+}
+
 fn member(member: &Member) -> String {
     let mut object = Object::new();
     object.unsigned("ID", member.id);
@@ -146,6 +258,18 @@ impl Object {
         let mut object = Self::new();
         if let Some(of) = of {
             object.raw("header", &header(of));
+        }
+        object
+    }
+
+    /// A header's own fields, and whatever follows.
+    fn within_header(of: Option<&ResponseHeader>) -> Self {
+        let mut object = Self::new();
+        if let Some(header) = of {
+            object.unsigned("cluster_id", header.cluster_id);
+            object.unsigned("member_id", header.member_id);
+            object.number("revision", header.revision);
+            object.unsigned("raft_term", header.raft_term);
         }
         object
     }

@@ -7,4 +7,4 @@ mod render;
 mod simple;
 mod table;
 
-pub(super) use render::{Answer, EndpointHealth, EndpointStatus, Format, render};
+pub(super) use render::{Answer, EndpointHash, EndpointHealth, EndpointStatus, Format, render};

@@ -3,10 +3,13 @@
 use super::{fields, json, simple, table};
 use crate::ctl::run::Failure;
 use crate::proto::etcdserverpb::{
-    DeleteRangeResponse, Member, MemberListResponse, PutResponse, RangeResponse, StatusResponse,
-    TxnResponse,
+    AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse,
+    LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, Member, MemberAddResponse,
+    MemberListResponse, MemberPromoteResponse, MemberRemoveResponse, MemberUpdateResponse,
+    MoveLeaderResponse, PutResponse, RangeResponse, ResponseHeader, StatusResponse, TxnResponse,
+    WatchResponse,
 };
-use crate::types::HexId;
+use crate::types::{HexId, LeaseId};
 use prost::Message;
 use std::time::Duration;
 
@@ -38,9 +41,26 @@ pub(in crate::ctl) enum Answer {
     Put(PutResponse),
     Delete(DeleteRangeResponse),
     Txn(TxnResponse),
+    Watch(WatchResponse),
+    LeaseGrant(LeaseGrantResponse),
+    /// And which.
+    LeaseRevoke(LeaseRevokeResponse, LeaseId),
+    LeaseKeepAlive(LeaseKeepAliveResponse),
+    /// And whether the keys were asked for.
+    LeaseTimeToLive(LeaseTimeToLiveResponse, bool),
+    Leases(LeaseLeasesResponse),
     Members(MemberListResponse),
+    MemberAdd(MemberAddResponse),
+    /// And which; so the next two.
+    MemberRemove(MemberRemoveResponse, u64),
+    MemberUpdate(MemberUpdateResponse, u64),
+    MemberPromote(MemberPromoteResponse, u64),
     EndpointStatus(Vec<EndpointStatus>),
     EndpointHealth(Vec<EndpointHealth>),
+    EndpointHash(Vec<EndpointHash>),
+    Alarms(AlarmResponse),
+    /// From whom to whom.
+    MoveLeader(MoveLeaderResponse, u64, u64),
 }
 
 pub(in crate::ctl) struct EndpointStatus {
@@ -54,6 +74,11 @@ pub(in crate::ctl) struct EndpointHealth {
     pub(in crate::ctl) error: Option<String>,
 }
 
+pub(in crate::ctl) struct EndpointHash {
+    pub(in crate::ctl) endpoint: String,
+    pub(in crate::ctl) hash: HashKvResponse,
+}
+
 pub(in crate::ctl) fn render(
     format: Format,
     hex: bool,
@@ -61,20 +86,48 @@ pub(in crate::ctl) fn render(
 ) -> Result<Vec<u8>, Failure> {
     match format {
         Format::Simple => Ok(simple::render(hex, answer)),
-        Format::Fields => Ok(fields::render(answer).into_bytes()),
+        Format::Fields => fields::render(answer)
+            .map(String::into_bytes)
+            .ok_or_else(|| no("fields")),
         Format::Json => Ok(json::render(answer).into_bytes()),
         Format::Table => table::render(answer)
             .map(String::into_bytes)
             .ok_or_else(|| no("table")),
-        Format::Protobuf => match answer {
-            Answer::Range(response, _) => Ok(response.encode_to_vec()),
-            Answer::Put(response) => Ok(response.encode_to_vec()),
-            Answer::Delete(response) => Ok(response.encode_to_vec()),
-            Answer::Txn(response) => Ok(response.encode_to_vec()),
-            Answer::Members(response) => Ok(response.encode_to_vec()),
-            Answer::EndpointStatus(_) | Answer::EndpointHealth(_) => Err(no("protobuf")),
-        },
+        Format::Protobuf => protobuf(answer).ok_or_else(|| no("protobuf")),
     }
+}
+
+/// The answer as it came. Of what its Go types embed a header in, etcdctl prints the header alone.
+fn protobuf(answer: &Answer) -> Option<Vec<u8>> {
+    let header = |header: &Option<ResponseHeader>| header.unwrap_or_default().encode_to_vec();
+    Some(match answer {
+        Answer::Range(response, _) => response.encode_to_vec(),
+        Answer::Put(response) => response.encode_to_vec(),
+        Answer::Delete(response) => response.encode_to_vec(),
+        Answer::Txn(response) => response.encode_to_vec(),
+        Answer::Watch(response) => WatchResponse {
+            watch_id: 0,
+            cancel_reason: String::new(),
+            header: Some(response.header.unwrap_or_default()),
+            ..response.clone()
+        }
+        .encode_to_vec(),
+        Answer::LeaseGrant(response) => header(&response.header),
+        Answer::LeaseKeepAlive(response) => header(&response.header),
+        Answer::LeaseTimeToLive(response, _) => header(&response.header),
+        Answer::Leases(response) => header(&response.header),
+        Answer::Members(response) => response.encode_to_vec(),
+        Answer::MemberAdd(response) => response.encode_to_vec(),
+        Answer::MemberRemove(response, _) => response.encode_to_vec(),
+        Answer::MemberUpdate(response, _) => response.encode_to_vec(),
+        Answer::MemberPromote(response, _) => response.encode_to_vec(),
+        Answer::Alarms(response) => response.encode_to_vec(),
+        Answer::MoveLeader(response, ..) => response.encode_to_vec(),
+        Answer::LeaseRevoke(..)
+        | Answer::EndpointStatus(_)
+        | Answer::EndpointHealth(_)
+        | Answer::EndpointHash(_) => return None,
+    })
 }
 
 fn no(format: &str) -> Failure {
@@ -114,4 +167,9 @@ pub(super) fn status_row(of: &EndpointStatus) -> [String; 10] {
         status.raft_applied_index.to_string(),
         status.errors.join(", "),
     ]
+}
+
+/// An endpoint's columns, for simple and table.
+pub(super) fn hash_row(of: &EndpointHash) -> [String; 2] {
+    [of.endpoint.clone(), of.hash.hash.to_string()]
 }

@@ -1,6 +1,6 @@
 //! Tables with borders; only what is a table anyway.
 
-use super::render::{Answer, member_row, status_row};
+use super::render::{Answer, hash_row, member_row, status_row};
 use crate::ctl::go;
 
 pub(super) fn render(answer: &Answer) -> Option<String> {
@@ -44,7 +44,26 @@ pub(super) fn render(answer: &Answer) -> Option<String> {
                 })
                 .collect(),
         )),
-        Answer::Range(..) | Answer::Put(_) | Answer::Delete(_) | Answer::Txn(_) => None,
+        Answer::EndpointHash(all) => Some(draw(
+            ["ENDPOINT", "HASH"],
+            all.iter().map(hash_row).collect(),
+        )),
+        Answer::Range(..)
+        | Answer::Put(_)
+        | Answer::Delete(_)
+        | Answer::Txn(_)
+        | Answer::Watch(_)
+        | Answer::LeaseGrant(_)
+        | Answer::LeaseRevoke(..)
+        | Answer::LeaseKeepAlive(_)
+        | Answer::LeaseTimeToLive(..)
+        | Answer::Leases(_)
+        | Answer::MemberAdd(_)
+        | Answer::MemberRemove(..)
+        | Answer::MemberUpdate(..)
+        | Answer::MemberPromote(..)
+        | Answer::Alarms(_)
+        | Answer::MoveLeader(..) => None,
     }
 }
 
