@@ -13,12 +13,14 @@
 //! | [`demo`] | the tour that `scripts/demo` gives |
 //! | [`differential`] | the same requests to Quorate and to a real etcd, every answer compared |
 //! | [`gateway`] | the same HTTP requests to both, every answer compared |
+//! | [`ctl`] | the same command lines to `quorate` and to `etcdctl` |
 //! | [`mod@bench`] | the same load on Quorate and on etcd, in turn |
 #![allow(clippy::print_stdout, reason = "the laboratory talks to a terminal")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 pub mod bench;
 pub mod cluster;
+pub mod ctl;
 pub mod demo;
 pub mod differential;
 pub mod door;

@@ -9,10 +9,9 @@ use cluster_tests::cluster::layout::Layout;
 use cluster_tests::cluster::local::Spec;
 use cluster_tests::cluster::program::Program;
 use cluster_tests::cluster::{commands, daemon};
-use cluster_tests::demo;
 use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
-use cluster_tests::gateway;
+use cluster_tests::{ctl, demo, gateway};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -73,6 +72,8 @@ enum Command {
     },
     /// The JSON gateway beside a real etcd's.
     Gateway,
+    /// The same command lines to our client and to etcdctl, each against its own etcd.
+    Ctl,
     /// Kill, cut and insult clusters; judge what their clients were told.
     Faults {
         /// Rounds of kills.
@@ -199,6 +200,7 @@ fn run(arguments: Arguments) -> Result<()> {
             runtime.block_on(Box::pin(differential::run(&plan)))
         }
         Command::Gateway => runtime.block_on(Box::pin(gateway::run(Path::new("target/faults")))),
+        Command::Ctl => runtime.block_on(Box::pin(ctl::run(Path::new("target/faults")))),
         Command::Faults {
             rounds,
             seed,
