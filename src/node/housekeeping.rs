@@ -117,18 +117,17 @@ impl Housekeeping {
         Ok(())
     }
 
-    /// Up to the snapshot, less what a short absence may need, and less what somebody needs who is
-    /// getting a snapshot now.
     fn purge_target(&self, status: &Status) -> u64 {
         let log = self.consensus.log();
         let entries_max = CATCH_UP_ENTRIES_MAX.min(self.snapshot_entries / 2);
-        let keep = log.tail_entries(entries_max, CATCH_UP_BYTES_MAX);
-        let snapshot = status.snapshot.map_or(0, |at| at.index);
-        let target = snapshot.min(status.last_log_index.unwrap_or(0).saturating_sub(keep));
-        match self.sends.needed_after() {
-            Some(needed) if log.stats().bytes_kept < LOG_BYTES_MAX => target.min(needed),
-            _ => target,
+        Purge {
+            snapshot: status.snapshot.map_or(0, |at| at.index),
+            last: status.last_log_index.unwrap_or(0),
+            keep: log.tail_entries(entries_max, CATCH_UP_BYTES_MAX),
+            needed_after: self.sends.needed_after(),
+            bytes_kept: log.stats().bytes_kept,
         }
+        .target()
     }
 
     async fn purge(&mut self, target: u64) -> std::io::Result<()> {
@@ -153,14 +152,13 @@ impl Housekeeping {
         }
         let purged = status.purged.map_or(0, |at| at.index);
         let pinned = target.saturating_sub(purged);
-        let is_full = self.consensus.log().stats().bytes_kept > LOG_BYTES_MAX;
-        if pinned <= LAG_SNAPSHOTS_MAX * self.snapshot_entries && !(is_full && pinned > 0) {
-            return;
-        }
-        for node in laggards(status, target) {
-            if !is_full && !stuck.contains(&node) {
-                continue;
-            }
+        let bytes_kept = self.consensus.log().stats().bytes_kept;
+        let kicked = match Kick::of(pinned, bytes_kept, self.snapshot_entries) {
+            Kick::Nobody => return,
+            Kick::TheStuck => stuck,
+            Kick::Everybody => laggards(status, target),
+        };
+        for node in kicked {
             tracing::warn!(
                 peer = format!("{node:x}"),
                 pinned,
@@ -219,6 +217,51 @@ impl Housekeeping {
     }
 }
 
+/// What decides how far the log may be purged.
+struct Purge {
+    snapshot: u64,
+    last: u64,
+    /// Entries at the end that a short absence may need.
+    keep: u64,
+    /// What somebody needs who is getting a snapshot now comes after this.
+    needed_after: Option<u64>,
+    bytes_kept: u64,
+}
+
+impl Purge {
+    /// Up to the snapshot, less what a short absence may need, and less what somebody needs who is
+    /// getting a snapshot now, unless the log has grown too large to wait for anybody.
+    fn target(&self) -> u64 {
+        let target = self.snapshot.min(self.last.saturating_sub(self.keep));
+        match self.needed_after {
+            Some(needed) if self.bytes_kept < LOG_BYTES_MAX => target.min(needed),
+            _ => target,
+        }
+    }
+}
+
+/// Which laggards lose their stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kick {
+    Nobody,
+    /// Those that do not come closer.
+    TheStuck,
+    /// There is no room to wait for anybody.
+    Everybody,
+}
+
+impl Kick {
+    fn of(pinned: u64, bytes_kept: u64, snapshot_entries: u64) -> Self {
+        if pinned > 0 && bytes_kept > LOG_BYTES_MAX {
+            Self::Everybody
+        } else if pinned > LAG_SNAPSHOTS_MAX * snapshot_entries {
+            Self::TheStuck
+        } else {
+            Self::Nobody
+        }
+    }
+}
+
 fn laggards(status: &Status, target: u64) -> Vec<NodeId> {
     let behind = |at: &Option<crate::types::Position>| at.map_or(0, |at| at.index) < target;
     status
@@ -243,4 +286,54 @@ pub(super) fn successor(status: &Status) -> Option<NodeId> {
 
 fn leader_itself(status: &Status) -> Option<NodeId> {
     (status.role == Role::Leader).then_some(status.voted_for)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_purge_stops_at_the_snapshot_and_at_what_an_absence_may_need() {
+        let purge = |snapshot, last, keep| {
+            let (needed_after, bytes_kept) = (None, 0);
+            Purge {
+                snapshot,
+                last,
+                keep,
+                needed_after,
+                bytes_kept,
+            }
+            .target()
+        };
+        assert_eq!(purge(100, 150, 50), 100);
+        assert_eq!(purge(100, 150, 80), 70);
+        assert_eq!(purge(100, 50, 80), 0, "all of it is kept");
+        assert_eq!(purge(0, 50, 0), 0, "no snapshot, no purge");
+    }
+
+    #[test]
+    fn who_gets_a_snapshot_is_waited_for_until_the_log_is_full() {
+        let purge = |needed_after, bytes_kept| {
+            Purge {
+                snapshot: 100,
+                last: 200,
+                keep: 20,
+                needed_after,
+                bytes_kept,
+            }
+            .target()
+        };
+        assert_eq!(purge(Some(60), LOG_BYTES_MAX - 1), 60);
+        assert_eq!(purge(Some(60), LOG_BYTES_MAX), 100);
+        assert_eq!(purge(Some(160), 0), 100, "it needs nothing that would go");
+    }
+
+    #[test]
+    fn a_laggard_is_kicked_if_stuck_or_if_there_is_no_room() {
+        let limit = LAG_SNAPSHOTS_MAX * 1000;
+        assert_eq!(Kick::of(limit, LOG_BYTES_MAX, 1000), Kick::Nobody);
+        assert_eq!(Kick::of(limit + 1, LOG_BYTES_MAX, 1000), Kick::TheStuck);
+        assert_eq!(Kick::of(1, LOG_BYTES_MAX + 1, 1000), Kick::Everybody);
+        assert_eq!(Kick::of(0, LOG_BYTES_MAX + 1, 1000), Kick::Nobody);
+    }
 }
