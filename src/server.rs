@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::env::threads::exit_after;
 use crate::env::{Env, Listener, Threads};
 use crate::http::Site;
-use crate::node::{Node, NodeError, core};
+use crate::node::{Node, NodeError, Upkeep, core};
 use crate::state_machine::command::{Command, MemberAttributes};
 use crate::types::HexId;
 use anyhow::Context;
@@ -99,7 +99,7 @@ pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> any
         // It ended before it ran: its own words say why.
         return end.await.context("Raft's thread is gone")?;
     };
-    let node = Node::start(&running, &env).context("start the doors' tasks")?;
+    let node = Node::start(&running, &config, &env).context("start the doors' tasks")?;
     drop(running);
 
     let (close, closing) = watch::channel(false);
@@ -124,6 +124,8 @@ pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> any
         tasks.spawn(api::serve(listener, metrics_port.clone(), closing.clone()));
         tracing::info!(%address, "serving metrics");
     }
+    let upkeep = Upkeep::new(node.clone(), &config, &env).context("start the upkeep")?;
+    let upkeep = tokio::spawn(upkeep.run());
     let publisher = tokio::spawn(publish(node, config));
     let mut stopping = stop;
     let mut end = end;
@@ -132,6 +134,7 @@ pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> any
         _ = stopping.wait_for(|stop| *stop) => None,
     };
     publisher.abort();
+    upkeep.abort();
     let ended = match early {
         Some(ended) => ended,
         // Leadership is handed over while the doors still answer.

@@ -31,6 +31,8 @@ stories! {
     compaction_keeps_tombstones,
     restart,
     members_and_membership,
+    alarms,
+    downgrade,
     too_large,
     lease,
     lease_revoke,

@@ -4,7 +4,8 @@ use super::grpc::{self, Metadata, ReplyBody};
 use super::meters::CallMeters;
 use super::stream::{self, Messages, Replies};
 use super::{
-    cluster, election, health, kv, lease, lock, maintenance, status, txn_wire, validate, watch,
+    cluster, downgrade, election, health, kv, lease, lock, maintenance, status, txn_wire, validate,
+    watch,
 };
 use crate::config::Config;
 use crate::node::Node;
@@ -198,6 +199,18 @@ impl Doors {
             }
             "/etcdserverpb.Maintenance/Alarm" => {
                 self.unary(request, Learner::Never, message, maintenance::alarm)
+                    .await
+            }
+            "/etcdserverpb.Maintenance/Defragment" => {
+                self.unary(request, Learner::Never, message, maintenance::defragment)
+                    .await
+            }
+            "/etcdserverpb.Maintenance/MoveLeader" => {
+                self.unary(request, Learner::Never, message, maintenance::move_leader)
+                    .await
+            }
+            "/etcdserverpb.Maintenance/Downgrade" => {
+                self.unary(request, Learner::Never, message, downgrade::downgrade)
                     .await
             }
             "/v3lockpb.Lock/Lock" => self.stream(request, Learner::Never, lock::lock),
@@ -404,17 +417,7 @@ const NOT_YET: &[(&str, &[&str])] = &[
         "etcdserverpb.Cluster",
         &["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
     ),
-    (
-        "etcdserverpb.Maintenance",
-        &[
-            "Defragment",
-            "Hash",
-            "HashKV",
-            "Snapshot",
-            "MoveLeader",
-            "Downgrade",
-        ],
-    ),
+    ("etcdserverpb.Maintenance", &["Hash", "HashKV", "Snapshot"]),
     (
         "etcdserverpb.Auth",
         &[

@@ -104,7 +104,8 @@ pub(super) async fn compact(
     }
 }
 
-async fn propose(call: &Call, command: Command) -> Result<(Revision, Outcome), Status> {
+/// Carries out a command that the size of its message lets into the log.
+pub(super) async fn propose(call: &Call, command: Command) -> Result<(Revision, Outcome), Status> {
     validate::entry_size(call.message_bytes, call.limits().max_request_bytes)
         .map_err(status::invalid)?;
     let reply = call

@@ -20,7 +20,7 @@
 //! | [`dispatch`] | paths, what every call has in common (deadline, `hasleader`, learner) |
 //! | [`grpc`] [`stream`] | frames, limits, metadata, trailers; calls that go on |
 //! | [`meters`] | how often each call came, and how it ended |
-//! | [`kv`] [`watch`] [`lease`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each |
+//! | [`kv`] [`watch`] [`lease`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each; [`downgrade`] is a call of the fifth |
 //! | [`lock`] [`election`] [`line`] | the same, built on the others; the line that people stand in |
 //! | [`txn_wire`] | decoding of transactions nested deeper than prost allows, bounded |
 //! | [`watch_wire`] | events to bytes, once for all who want them |
@@ -31,6 +31,7 @@ mod authority;
 mod cluster;
 mod convert;
 mod dispatch;
+mod downgrade;
 mod duplicates;
 mod election;
 mod grpc;

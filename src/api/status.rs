@@ -2,13 +2,14 @@
 
 use super::dispatch::Deadline;
 use super::validate::Invalid;
-use crate::node::NodeError;
+use crate::node::{MoveFailure, NodeError};
 use crate::state_machine::Refusal;
 use tonic::{Code, Status};
 
 const TOO_LARGE: (Code, &str) = (Code::InvalidArgument, "etcdserver: request is too large");
 /// What the leader's answers to one batch may take on their way to another member.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
+const CORRUPT: (Code, &str) = (Code::DataLoss, "etcdserver: corrupt cluster");
 const KEY_NOT_FOUND: (Code, &str) = (Code::InvalidArgument, "etcdserver: key not found");
 
 fn status((code, text): (Code, &'static str)) -> Status {
@@ -56,6 +57,11 @@ pub(super) fn refused(refusal: Refusal) -> Status {
         ),
         Refusal::KeyNotFound => KEY_NOT_FOUND,
         Refusal::TooLarge => TOO_LARGE,
+        Refusal::NoSpace => (
+            Code::ResourceExhausted,
+            "etcdserver: mvcc: database space exceeded",
+        ),
+        Refusal::Corrupt => CORRUPT,
     })
 }
 
@@ -84,8 +90,24 @@ pub(super) fn failed(error: NodeError, deadline: Deadline) -> Status {
         // etcd sends this one without a code of its own: Unknown, although its table says
         // ResourceExhausted.
         NodeError::TooManyRequests => (Code::Unknown, "etcdserver: too many requests"),
-        NodeError::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
+        NodeError::Corrupt => CORRUPT,
         NodeError::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
+    })
+}
+
+/// Why leadership did not move.
+pub(super) fn not_moved(failure: MoveFailure) -> Status {
+    status(match failure {
+        MoveFailure::NotLeader => (Code::FailedPrecondition, "etcdserver: not leader"),
+        MoveFailure::BadTransferee => (
+            Code::FailedPrecondition,
+            "etcdserver: bad leader transferee",
+        ),
+        // An internal error of etcd's, so without a code of its own.
+        MoveFailure::TookTooLong => (
+            Code::Unknown,
+            "etcdserver: request timed out, leader transfer took too long",
+        ),
     })
 }
 
@@ -102,6 +124,11 @@ pub(super) fn no_leader() -> Status {
 
 pub(super) fn not_for_learners() -> Status {
     Status::failed_precondition("etcdserver: rpc not supported for learner")
+}
+
+/// etcd crashes.
+pub(super) fn unknown_alarm_action(action: i32) -> Status {
+    Status::invalid_argument(format!("quorate: {action} is no alarm action"))
 }
 
 /// A call that etcd has and we do not have yet.

@@ -2,7 +2,7 @@
 
 use super::flags::{ConfigError, Given};
 use super::urls::{self, PlainUrl};
-use super::{ClusterState, Config, REQUEST_BYTES_MAX, parse_duration};
+use super::{AutoCompaction, ClusterState, Config, REQUEST_BYTES_MAX, parse_duration};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +18,10 @@ const ELECTION_MS_MAX: u64 = 50_000;
 /// etcd refuses a shorter election than this many heartbeats.
 const HEARTBEATS_PER_ELECTION_MIN: u64 = 5;
 const SNAPSHOT_COUNT: u64 = 10_000;
+/// etcd's default quota, 2 GiB.
+const QUOTA_BYTES: u64 = 2 << 30;
+/// A tenth of it is the time between two looks at the revision.
+const RETENTION_MIN: Duration = Duration::from_millis(100);
 const REQUEST_BYTES: u64 = 1_572_864;
 const TXN_OPS: u64 = 128;
 const WATCH_PROGRESS: Duration = Duration::from_secs(600);
@@ -86,6 +90,8 @@ pub(super) fn config(given: &Given) -> Result<Config, ConfigError> {
             None | Some(0) => SNAPSHOT_COUNT,
             Some(count) => count,
         },
+        quota_bytes: quota(given)?,
+        auto_compaction: auto_compaction(given)?,
         max_request_bytes: request_bytes(given)?,
         max_txn_ops: size(given, "max-txn-ops", TXN_OPS)?,
         watch_progress_interval: watch_progress(given)?,
@@ -182,6 +188,56 @@ fn watch_progress(given: &Given) -> Result<Duration, ConfigError> {
         true => WATCH_PROGRESS,
         false => interval.max(WATCH_PROGRESS_MIN),
     })
+}
+
+/// As etcd: 0 is the default, a negative one is none.
+fn quota(given: &Given) -> Result<Option<u64>, ConfigError> {
+    let flag = "quota-backend-bytes";
+    let text = given.get(flag).unwrap_or("0");
+    let bytes: i64 = text.parse().map_err(|_| {
+        ConfigError::new(format!(
+            "invalid value {text:?} for --{flag}: not a whole number"
+        ))
+    })?;
+    Ok(match u64::try_from(bytes) {
+        Ok(0) => Some(QUOTA_BYTES),
+        Ok(bytes) => Some(bytes),
+        Err(_) => None,
+    })
+}
+
+/// As etcd: a bare number is hours in one mode and revisions in the other, 0 turns it off. Not as
+/// etcd: a negative retention, at which it compacts without end, and a time where revisions are
+/// counted, which it takes for as many revisions as nanoseconds, are refused.
+fn auto_compaction(given: &Given) -> Result<AutoCompaction, ConfigError> {
+    let is_periodic = match given.get("auto-compaction-mode") {
+        None | Some("periodic") => true,
+        Some("revision") => false,
+        Some("") => return Err(ConfigError::new("undefined auto-compaction-mode")),
+        Some(other) => {
+            return Err(ConfigError::new(format!(
+                "unknown auto-compaction-mode {other:?}"
+            )));
+        }
+    };
+    let text = given.get("auto-compaction-retention").unwrap_or("0");
+    let wrong =
+        |reason: String| ConfigError::new(format!("error parsing CompactionRetention: {reason}"));
+    let mode = match (text.parse::<u32>(), is_periodic) {
+        (Ok(0), _) => AutoCompaction::Off,
+        (Ok(hours), true) => AutoCompaction::Periodic(Duration::from_secs(3600) * hours),
+        (Ok(revisions), false) => AutoCompaction::Revisions(revisions.into()),
+        (Err(_), true) => AutoCompaction::Periodic(parse_duration(text).map_err(wrong)?),
+        (Err(_), false) => return Err(wrong(format!("{text:?} is not a number of revisions"))),
+    };
+    match mode {
+        // "0s" is 0 too.
+        AutoCompaction::Periodic(retention) if retention.is_zero() => Ok(AutoCompaction::Off),
+        AutoCompaction::Periodic(retention) if retention < RETENTION_MIN => {
+            Err(wrong(format!("{text:?} is shorter than {RETENTION_MIN:?}")))
+        }
+        mode => Ok(mode),
+    }
 }
 
 /// A larger request than members can hand to each other would stop the log for ever.

@@ -106,6 +106,21 @@ const FLAGS: &[Flag] = &[
         "10000",
         "log entries between two snapshots",
     ),
+    flag(
+        "quota-backend-bytes",
+        "0",
+        "bytes of data at which writes are refused; 0 is 2 GiB, -1 no quota",
+    ),
+    flag(
+        "auto-compaction-mode",
+        "periodic",
+        "'periodic' keeps a time, 'revision' a number of revisions",
+    ),
+    flag(
+        "auto-compaction-retention",
+        "0",
+        "what is kept: '1h', '10m', a number of hours, or of revisions; 0 is off",
+    ),
     flag("max-request-bytes", "1572864", "largest request"),
     flag("max-txn-ops", "128", "most operations in a transaction"),
     flag(

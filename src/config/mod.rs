@@ -55,6 +55,9 @@ pub struct Config {
     pub election_timeout: Duration,
     /// Log entries between snapshots.
     pub snapshot_count: u64,
+    /// Bytes of data at which writes are refused; `None` is no quota.
+    pub quota_bytes: Option<u64>,
+    pub auto_compaction: AutoCompaction,
     pub max_request_bytes: usize,
     pub max_txn_ops: usize,
     /// How often a watcher that asks for it hears of progress while nothing happens.
@@ -64,6 +67,16 @@ pub struct Config {
     pub log_level: String,
     /// Where to dial a peer instead of its advertised URL (`http://host:port` -> `host:port`).
     pub peer_dial: BTreeMap<String, String>,
+}
+
+/// What the leader compacts without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    Off,
+    /// What was superseded longer ago than this.
+    Periodic(Duration),
+    /// All but so many revisions.
+    Revisions(i64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

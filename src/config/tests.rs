@@ -38,6 +38,8 @@ fn no_flags_is_a_single_member_on_2379_and_2380() {
     assert_eq!(config.heartbeat_interval, Duration::from_millis(50));
     assert_eq!(config.election_timeout, Duration::from_millis(300));
     assert_eq!(config.snapshot_count, 10_000);
+    assert_eq!(config.quota_bytes, Some(2 << 30));
+    assert_eq!(config.auto_compaction, AutoCompaction::Off);
     assert_eq!(config.max_request_bytes, 1_572_864);
     assert_eq!(config.max_txn_ops, 128);
     assert_eq!(config.watch_progress_interval, Duration::from_secs(600));
@@ -130,6 +132,36 @@ fn a_progress_interval_has_two_names_and_a_least() {
     assert_eq!(named(old, "5s"), Duration::from_secs(5));
     assert_eq!(named(new, "1ms"), Duration::from_millis(100));
     assert_eq!(named(new, "0"), Duration::from_secs(600));
+}
+
+#[test]
+fn a_quota_is_etcd_s_where_none_is_given_and_none_where_it_is_negative() {
+    let quota = |bytes: &str| config(&["--quota-backend-bytes", bytes]).quota_bytes;
+    assert_eq!(quota("0"), Some(2 << 30));
+    assert_eq!(quota("-1"), None);
+    // Beyond what etcd's own store could hold.
+    assert_eq!(quota("1099511627776"), Some(1 << 40));
+}
+
+#[test]
+fn a_retention_is_a_time_or_a_number_as_the_mode_says() {
+    let retention = |mode: &str, retention: &str| {
+        let mode = format!("--auto-compaction-mode={mode}");
+        config(&[&mode, "--auto-compaction-retention", retention]).auto_compaction
+    };
+    let periodic = |seconds| AutoCompaction::Periodic(Duration::from_secs(seconds));
+    assert_eq!(retention("periodic", "2"), periodic(7200));
+    assert_eq!(retention("periodic", "10m"), periodic(600));
+    assert_eq!(retention("periodic", "1h30m"), periodic(5400));
+    assert_eq!(retention("periodic", "0s"), AutoCompaction::Off);
+    assert_eq!(
+        retention("revision", "1000"),
+        AutoCompaction::Revisions(1000)
+    );
+    assert_eq!(retention("revision", "0"), AutoCompaction::Off);
+    // The mode is periodic where none is given.
+    let hours = config(&["--auto-compaction-retention=1"]).auto_compaction;
+    assert_eq!(hours, periodic(3600));
 }
 
 #[test]
@@ -268,6 +300,39 @@ fn every_mistake_is_one_sentence() {
         (
             &["--max-txn-ops=-1"],
             "invalid value \"-1\" for --max-txn-ops: not a whole number",
+            1,
+        ),
+        (
+            &["--quota-backend-bytes=2GB"],
+            "invalid value \"2GB\" for --quota-backend-bytes: not a whole number",
+            1,
+        ),
+        (
+            &["--auto-compaction-mode=hourly"],
+            "unknown auto-compaction-mode \"hourly\"",
+            1,
+        ),
+        (
+            &["--auto-compaction-mode="],
+            "undefined auto-compaction-mode",
+            1,
+        ),
+        (
+            &["--auto-compaction-retention=-1"],
+            "error parsing CompactionRetention: time: invalid duration \"-1\"",
+            1,
+        ),
+        (
+            &["--auto-compaction-retention=1ms"],
+            "error parsing CompactionRetention: \"1ms\" is shorter than 100ms",
+            1,
+        ),
+        (
+            &[
+                "--auto-compaction-mode=revision",
+                "--auto-compaction-retention=1h",
+            ],
+            "error parsing CompactionRetention: \"1h\" is not a number of revisions",
             1,
         ),
         (

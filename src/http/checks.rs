@@ -5,12 +5,15 @@ use super::answer;
 use super::health::Health;
 use super::query::Query;
 use crate::api::PlainBody;
+use crate::mvcc::AlarmKind;
 use crate::telemetry::metrics::Counter;
 use http::{Response, StatusCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
+    /// No member is known to hold other data than the rest.
+    DataCorruption,
     /// This member reads its own state.
     SerializableRead,
     /// A quorum stands behind it.
@@ -22,6 +25,7 @@ enum Check {
 impl Check {
     fn name(self) -> &'static str {
         match self {
+            Self::DataCorruption => "data_corruption",
             Self::SerializableRead => "serializable_read",
             Self::LinearizableRead => "linearizable_read",
             Self::NonLearner => "non_learner",
@@ -31,6 +35,10 @@ impl Check {
     async fn run(self, health: &Health) -> Result<(), String> {
         let etcds = |error| format!("etcdserver: {error}");
         match self {
+            Self::DataCorruption if health.node.alarms().any(AlarmKind::Corrupt) => {
+                Err("alarm activated: CORRUPT".to_owned())
+            }
+            Self::DataCorruption => Ok(()),
             Self::SerializableRead => health.read(true).await.map_err(etcds),
             Self::LinearizableRead => health.read(false).await.map_err(etcds),
             Self::NonLearner if health.node.is_learner() => {
@@ -73,6 +81,7 @@ impl Checks {
 
     pub(super) fn readyz() -> Self {
         let list = [
+            Check::DataCorruption,
             Check::SerializableRead,
             Check::LinearizableRead,
             Check::NonLearner,

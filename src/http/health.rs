@@ -49,6 +49,11 @@ impl Health {
 
     /// Why this member is not healthy.
     async fn reason(&self, query: &Query) -> Option<String> {
+        let alarms = self.node.alarms();
+        let mut names = alarms.iter().map(|alarm| alarm.kind.name());
+        if let Some(name) = names.find(|name| !query.holds("exclude", name)) {
+            return Some(format!("ALARM {name}"));
+        }
         let serializable = query.is_true("serializable");
         if !serializable && !self.node.has_leader() {
             return Some("RAFT NO LEADER".to_owned());

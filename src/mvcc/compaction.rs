@@ -18,7 +18,6 @@ use super::Error;
 use super::store::{Published, Store, lock};
 use crate::storage::{Family, keys};
 use crate::types::Revision;
-use std::sync::Arc;
 
 /// What was removed since the store was opened.
 #[derive(Debug)]
@@ -93,13 +92,26 @@ impl Store {
             // Every revision since the last rewrite ended about one version.
             let dead = u64::try_from(history - cleaned.rewritten).unwrap_or(0);
             if dead > 0 && dead.saturating_mul(100) >= rows.saturating_mul(DEAD_PERCENT) {
-                self.engine.rewrite_history();
+                self.engine.rewrite(Family::History);
                 cleaned.rewritten = history;
             }
             cleaned.history = history;
             step = Step::Removed;
         }
         Ok(step)
+    }
+
+    /// Rewrites every file without what is gone. Blocks until that is done, which may take minutes;
+    /// everybody else goes on.
+    pub fn defragment(&self) -> Result<(), Error> {
+        self.remove_compacted()?;
+        self.flush()?;
+        let mut cleaned = lock(&self.cleaned);
+        for family in Family::ALL {
+            self.engine.rewrite(family);
+        }
+        cleaned.rewritten = cleaned.history;
+        Ok(())
     }
 
     fn remove_events(&self, from: Revision, to: Revision) -> Result<(), Error> {
@@ -111,13 +123,9 @@ impl Store {
         batch.delete_range(Family::Events, &from, &to);
         self.write_and_publish(batch, |sequence| {
             // The same state under a new sequence number. Nobody publishes in between: we write.
-            let now = self.published();
             Published {
                 sequence,
-                head: now.head.clone(),
-                index: now.index.clone(),
-                floor: Arc::clone(&now.floor),
-                members: Arc::clone(&now.members),
+                ..Published::clone(&self.published())
             }
         })
     }
@@ -131,6 +139,7 @@ mod tests {
     use crate::types::Position;
     use bytes::Bytes;
     use std::path::Path;
+    use std::sync::Arc;
 
     fn open(dir: &Path) -> Writer {
         let options = StoreOptions {

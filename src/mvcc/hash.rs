@@ -14,6 +14,9 @@ use crate::storage::varint::put_bytes;
 use crate::storage::{Bounds, Family, Scan, keys};
 use xxhash_rust::xxh3::xxh3_128;
 
+/// Takes one row: a tag for its kind, and its parts.
+pub(super) type Emit<'e> = dyn FnMut(u8, &[&[u8]]) + 'e;
+
 pub fn state_hash(view: &ReadView<'_>) -> Result<[u8; 16], Error> {
     let mut sum = 0u128;
     logical_rows(view, |row| sum = sum.wrapping_add(xxh3_128(row)))?;
@@ -39,6 +42,11 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
     emit(b'm', &[&head.encode()]);
     for member in view.published().members.iter() {
         emit(b'n', &[&member.node.to_be_bytes(), &member_row(member)]);
+    }
+
+    view.published().alarms.hash(&mut emit);
+    if let Some(version) = &view.published().downgrade {
+        emit(b'd', &[version.as_bytes()]);
     }
 
     let rows = view.rows();

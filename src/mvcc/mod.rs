@@ -23,16 +23,20 @@
 //! * [`count_index`]: counting without walking.
 //! * [`store`]: the shared side. [`read_view`]: a consistent look at it.
 //! * [`writer`]: the writing side. [`write_txn`]: changes being collected, over an [`overlay`].
+//!   [`write_compact`]: the one command that makes the past unreadable.
 //! * [`lease_rows`]: leases and which keys go with them. [`write_lease`]: granting and revoking.
 //!   [`lease_feed`]: who hears of it.
 //! * [`refusal`]: why a valid command or read is not carried out.
+//! * [`alarms`]: what is wrong with which member. [`downgrade`]: a note.
 //! * [`events`]: what was changed, in order, and what was before it.
 //! * [`metadata_cache`]: what makes an overwrite cheap.
 //! * [`compaction`]: removing what nobody may read. [`hash`]: are two stores the same?
 
+pub mod alarms;
 pub mod compaction;
 pub mod count_index;
 pub mod counting;
+pub mod downgrade;
 pub mod events;
 pub mod hash;
 pub mod head;
@@ -47,10 +51,13 @@ pub mod refusal;
 pub mod row;
 pub mod state_cursor;
 pub mod store;
+mod write_compact;
 pub mod write_lease;
 pub mod write_txn;
 pub mod writer;
 
+pub use alarms::{Alarm, AlarmKind, Alarms};
+pub use downgrade::DowngradeTarget;
 pub use head::Head;
 pub use lease_feed::{LeaseChange, LeaseFeed};
 pub use meters::StoreMeters;

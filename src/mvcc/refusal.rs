@@ -17,6 +17,12 @@ pub enum Refusal {
     Fenced,
     #[error("key not found")]
     KeyNotFound,
+    /// An alarm says that a member has no space left, or the quota is used up.
+    #[error("database space exceeded")]
+    NoSpace,
+    /// An alarm says that a member holds other data than the rest.
+    #[error("corrupt cluster")]
+    Corrupt,
     /// The command would touch more bytes than one atomic batch may hold.
     #[error("the command is too large to apply at once")]
     TooLarge,

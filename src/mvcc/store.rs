@@ -1,7 +1,9 @@
 //! The shared side of the state: views, revisions, durability, sizes.
 
+use super::alarms::Alarms;
 use super::compaction::Cleaned;
 use super::count_index::CountIndex;
+use super::downgrade::DowngradeTarget;
 use super::head::Head;
 use super::lease_feed::LeaseFeed;
 use super::meters::StoreMeters;
@@ -77,6 +79,7 @@ pub struct Floor {
 }
 
 /// One batch, as readers see it.
+#[derive(Clone)]
 pub struct Published {
     /// The engine's sequence number right after the batch: by it a snapshot finds its companion.
     pub sequence: u64,
@@ -84,6 +87,8 @@ pub struct Published {
     pub index: CountIndex,
     pub floor: Arc<Floor>,
     pub members: Arc<[MemberAttributes]>,
+    pub alarms: Alarms,
+    pub downgrade: DowngradeTarget,
 }
 
 /// Invariant: whoever writes to the engine holds `writing` until what it wrote is published, so
@@ -159,6 +164,11 @@ impl Store {
         self.published.load().head.compacted
     }
 
+    /// Bytes that count towards the quota: the same on every member.
+    pub fn bytes_in_use(&self) -> u64 {
+        self.published.load().head.bytes_in_use()
+    }
+
     /// The last log entry whose effects can be read here.
     pub fn applied(&self) -> Option<Position> {
         self.published.load().head.applied
@@ -221,7 +231,7 @@ impl Store {
         let load = self.engine.load()?;
         Ok(Sizes {
             on_disk: load.bytes,
-            logical_in_use: self.published.load().head.bytes_in_use(),
+            logical_in_use: self.bytes_in_use(),
             stalled: load.stalled,
             immutable_memtables: load.immutable_memtables,
         })

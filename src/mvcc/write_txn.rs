@@ -4,19 +4,21 @@
 //! next revision, its changes numbered from 0 within it. A command can be taken back as long as it
 //! is the last one.
 
+use super::alarms::Alarms;
 use super::counting::Counting;
+use super::downgrade::DowngradeTarget;
 use super::head::Head;
 use super::metadata_cache::Known;
 use super::meters::StoreMeters;
 use super::overlay::{Ended, Live, Overlay, PendingEvent};
 use super::range::{check_revision_in_txn, range};
-use super::row::{Change, Event, Meta, Stored, read_current, read_event};
+use super::row::{Change, Event, Meta, Stored, read_current};
 use super::state_cursor::{At, Source, StateCursor, Value};
 use super::store::{MemberAttributes, Membership};
 use super::write_lease::PendingLeases;
 use super::writer::Writer;
 use super::{Error, Refusal};
-use crate::storage::{Bounds, Family, Scan, View, keys};
+use crate::storage::{Family, Scan, View};
 use crate::telemetry::metrics::Counter;
 use crate::types::{
     KeyRange, KeyValue, LeaseId, Position, RangeEnd, RangeQuery, RangeResult, Revision,
@@ -40,6 +42,8 @@ pub(super) struct Changes {
     pub(super) membership: Option<Membership>,
     pub(super) members: Vec<MemberAttributes>,
     pub(super) leases: PendingLeases,
+    pub(super) alarms: Alarms,
+    pub(super) downgrade: DowngradeTarget,
 }
 
 /// What the metadata cache may keep of a live version.
@@ -96,6 +100,8 @@ impl<'w> WriteTxn<'w> {
             membership: None,
             members: Vec::new(),
             leases: PendingLeases::default(),
+            alarms: writer.alarms.clone(),
+            downgrade: writer.downgrade.clone(),
         };
         Self {
             writer,
@@ -359,44 +365,6 @@ impl<'w> WriteTxn<'w> {
         Ok(Ok(doomed))
     }
 
-    /// Compacts to `revision`: from here on nothing older can be read.
-    pub fn compact(&mut self, revision: Revision) -> Result<Result<(), Refusal>, Error> {
-        if revision <= self.changes.head.compacted {
-            return Ok(Err(Refusal::Compacted));
-        }
-        if revision > self.changes.head.revision {
-            return Ok(Err(Refusal::FutureRevision));
-        }
-        self.changes.head.compacted_event_bytes = self.event_bytes_before(revision)?;
-        self.changes.head.compact(revision);
-        Ok(Ok(()))
-    }
-
-    /// Bytes of all events below `revision`: the first event from there on knows.
-    fn event_bytes_before(&self, revision: Revision) -> Result<u64, Error> {
-        let bounds = Bounds {
-            lower: keys::event(revision, 0).to_vec(),
-            upper: None,
-        };
-        let view = self.view();
-        let cursor = view.cursor(Family::Events, bounds, Scan::Short)?;
-        if let Some((_, row)) = cursor.row() {
-            let (event, total) = read_event(row)?;
-            let own = event_bytes(event.key, change_bytes(&event.change));
-            return total.checked_sub(own).ok_or(Error::Corrupt {
-                what: "events: their total",
-            });
-        }
-        let mut pending = self.changes.overlay.events().iter();
-        Ok(match pending.find(|pending| pending.main >= revision) {
-            Some(pending) => {
-                let own = event_bytes(&pending.event.key, change_bytes(&pending.event.change));
-                pending.total - own
-            }
-            None => self.changes.head.event_bytes,
-        })
-    }
-
     /// The live version of `key`. Its value is read only if it is `wanted` or has to move into the
     /// history.
     pub(super) fn old(&self, key: &Bytes, wanted: bool) -> Result<Option<Old>, Error> {
@@ -490,13 +458,13 @@ impl<'w> WriteTxn<'w> {
     }
 }
 
-fn change_bytes<B: AsRef<[u8]>>(change: &Change<B>) -> u64 {
+pub(super) fn change_bytes<B: AsRef<[u8]>>(change: &Change<B>) -> u64 {
     match change {
         Change::Put { value, .. } => len(value.as_ref()),
         Change::Delete => 0,
     }
 }
 
-fn event_bytes(key: &[u8], value_bytes: u64) -> u64 {
+pub(super) fn event_bytes(key: &[u8], value_bytes: u64) -> u64 {
     len(key) + value_bytes + ROW_BYTES
 }

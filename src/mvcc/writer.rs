@@ -1,7 +1,9 @@
 //! The writing side: one owner, the apply thread.
 
 use super::Error;
+use super::alarms::Alarms;
 use super::count_index::CountIndex;
+use super::downgrade::{self, DowngradeTarget};
 use super::head::Head;
 use super::metadata_cache::MetadataCache;
 use super::overlay::PendingEvent;
@@ -22,6 +24,8 @@ pub struct Writer {
     pub(super) floor: Arc<Floor>,
     pub(super) membership: Option<Membership>,
     pub(super) members: Arc<[MemberAttributes]>,
+    pub(super) alarms: Alarms,
+    pub(super) downgrade: DowngradeTarget,
 }
 
 impl Writer {
@@ -32,6 +36,8 @@ impl Writer {
         let head = read_head(&view)?;
         let membership = read_membership(&view)?;
         let members: Arc<[_]> = read_members(&view)?.into();
+        let alarms = Alarms::read(&view)?;
+        let downgrade = downgrade::read(&view)?;
         let index = CountIndex::build(&view, options.hash_seed)?;
         drop(view);
         let floor = Arc::new(Floor {
@@ -44,6 +50,8 @@ impl Writer {
             index: index.clone(),
             floor: Arc::clone(&floor),
             members: Arc::clone(&members),
+            alarms: alarms.clone(),
+            downgrade: downgrade.clone(),
         };
         let cache = MetadataCache::new(options.metadata_cache_bytes, options.hash_seed);
         let store = Arc::new(Store::new(engine, published, options.meters.clone()));
@@ -55,6 +63,8 @@ impl Writer {
             floor,
             membership,
             members,
+            alarms,
+            downgrade,
         })
     }
 
@@ -80,7 +90,9 @@ impl Writer {
         &mut self,
         changes: super::write_txn::Changes,
     ) -> Result<Vec<PendingEvent>, Error> {
-        let batch = changes.encode(&self.store.engine);
+        let mut batch = changes.encode(&self.store.engine);
+        changes.alarms.put_changes(&self.alarms, &mut batch);
+        downgrade::put_change(&self.downgrade, &changes.downgrade, &mut batch);
         let (mut created, mut deleted) = (Vec::new(), Vec::new());
         for (key, touched) in changes.overlay.keys() {
             match (touched.was_live, &touched.now) {
@@ -108,6 +120,8 @@ impl Writer {
             members.sort_by_key(|member| member.node);
             self.members = members.into();
         }
+        self.alarms = changes.alarms;
+        self.downgrade = changes.downgrade;
         // Before the write: it reads rows, and once the batch is visible readers wait for us.
         self.index
             .update(&self.store.engine.latest(), &created, &deleted)?;
@@ -117,6 +131,8 @@ impl Writer {
             index: self.index.clone(),
             floor: Arc::clone(&self.floor),
             members: Arc::clone(&self.members),
+            alarms: self.alarms.clone(),
+            downgrade: self.downgrade.clone(),
         })?;
         self.store.lease_feed().publish(&changes.leases);
         let meters = self.store.meters();

@@ -1,10 +1,11 @@
 //! Consensus' side of a member: opened, run and closed on Raft's runtime.
 
+use super::Identity;
 use super::bootstrap::ask_founders;
 use super::data_dir::DataDir;
 use super::founding::Founding;
 use super::housekeeping::{Housekeeping, successor};
-use super::{Identity, sweeper};
+use super::sweeper::Sweeper;
 use crate::config::{ClusterState, Config};
 use crate::env::{Env, Listener, Worker};
 use crate::raft::log::{LogOptions, SegmentedLog};
@@ -43,6 +44,7 @@ pub struct Running {
     pub hub: Arc<Hub>,
     /// The peer port, for calls that the doors' side answers.
     pub peers: PeerService,
+    pub sweeper: Sweeper,
 }
 
 /// Runs consensus on the current runtime until `stop` turns true or something fatal happens.
@@ -239,10 +241,8 @@ impl Opened {
         service.set_consensus(consensus.clone());
         tasks.spawn(Housekeeping::new(consensus.clone(), sends, config.snapshot_count).run());
         tasks.spawn(probe(consensus.clone(), links.clone()));
-        tasks.spawn(sweeper::run(
-            consensus.store().clone(),
-            env.threads.worker("sweeper")?,
-        ));
+        let sweeper = Sweeper::new(consensus.store().clone(), env.threads.worker("sweeper")?);
+        tasks.spawn(sweeper.clone().run());
         let identity = Identity {
             cluster_id: me.cluster,
             member_id: me.node,
@@ -256,6 +256,7 @@ impl Opened {
                 links,
                 hub: hub.clone(),
                 peers: service.clone(),
+                sweeper,
             })
             .ok();
 

@@ -14,21 +14,29 @@
 //! | [`meters`] | what is counted |
 //! | [`membership`] | who is in the cluster, for doors |
 //! | [`watch`](mod@watch) | streams of watchers, and reading for those that are behind |
+//! | [`alarms`] | alarms and the quota, for doors |
+//! | [`move_leader`] | leadership moved to a named member |
+//! | [`upkeep`] [`disk_watch`] [`auto_compaction`] | what a member does without being asked |
 //! | [`housekeeping`] [`sweeper`] | snapshots, purge, laggards, a hung disk; compacted revisions |
 
+mod alarms;
+mod auto_compaction;
 mod bootstrap;
 pub mod core;
 mod data_dir;
+mod disk_watch;
 mod error;
 mod founding;
 mod housekeeping;
 mod leases;
 mod membership;
 mod meters;
+mod move_leader;
 mod propose;
 mod read;
 mod short;
 mod sweeper;
+mod upkeep;
 mod watch;
 mod weight;
 
@@ -36,20 +44,26 @@ pub use error::NodeError;
 pub use leases::TimeToLive;
 pub use membership::Member;
 pub use meters::NodeMeters;
+pub use move_leader::MoveFailure;
+pub use upkeep::Upkeep;
 pub use watch::WatchStream;
 
+use crate::config::Config;
 use crate::env::{Env, Randomness, Worker};
 use crate::mvcc::{Sizes, Store};
-use crate::raft::{Consensus, PeerMeters, Role};
+use crate::raft::{Consensus, Links, PeerMeters, Role};
 use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
 use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
 use crate::watch::Hub;
+use alarms::etcd_text;
 use leases::Leases;
 use propose::Proposer;
 use read::Barrier;
 use std::io;
 use std::sync::Arc;
+use sweeper::Sweeper;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -74,6 +88,12 @@ struct Inner {
     randomness: Arc<dyn Randomness>,
     meters: Arc<NodeMeters>,
     peer_meters: PeerMeters,
+    quota_bytes: Option<u64>,
+    sweeper: Sweeper,
+    /// To peers, beside batches and read rounds.
+    links: Links,
+    /// Held by whoever raises an alarm of this member's own.
+    raising: Mutex<()>,
     /// Of this side; they end with the last clone.
     _tasks: JoinSet<()>,
 }
@@ -95,15 +115,16 @@ pub struct NodeStatus {
     pub committed_index: u64,
     pub applied_index: u64,
     pub is_learner: bool,
-    /// Bytes on disk, and logical bytes in use.
-    pub db_bytes: i64,
-    pub db_bytes_in_use: i64,
+    /// Bytes of this member's files and memory for the state.
+    pub bytes_on_disk: u64,
+    /// Bytes that count towards the quota: the same on every member.
+    pub bytes_in_use: u64,
     pub errors: Vec<String>,
 }
 
 impl Node {
     /// Starts the tasks of the doors' side on the current runtime.
-    pub fn start(running: &core::Running, env: &Env) -> io::Result<Self> {
+    pub fn start(running: &core::Running, config: &Config, env: &Env) -> io::Result<Self> {
         let consensus = running.consensus.clone();
         let links = running.links.separate();
         let (proposer, batcher) = Proposer::new(consensus.clone(), links.clone());
@@ -142,6 +163,10 @@ impl Node {
             randomness: env.randomness.clone(),
             meters,
             peer_meters: running.links.meters().clone(),
+            quota_bytes: config.quota_bytes,
+            sweeper: running.sweeper.clone(),
+            links: running.links.separate(),
+            raising: Mutex::default(),
             _tasks: tasks,
         };
         Ok(Self {
@@ -153,18 +178,25 @@ impl Node {
         &self.inner.identity
     }
 
-    /// Carries out one command through the log. The caller has validated it.
+    /// Carries out one command through the log, unless an alarm or the quota forbids it. The caller
+    /// has validated it.
     ///
     /// # Errors
     /// After [`NodeError::is_unknown_outcome`] errors the command may or may not take effect.
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Reply, NodeError> {
         let meters = &self.inner.meters;
         let _pending = meters.proposals_pending.raised();
-        let proposed = self.inner.proposer.propose(command, deadline).await;
+        let proposed = match self.refused(&command, deadline).await {
+            Some(refusal) => Ok(Reply {
+                revision: self.revision(),
+                result: Err(refusal),
+            }),
+            None => self.inner.proposer.propose(command, deadline).await,
+        };
         if proposed.is_err() {
             meters.proposals_failed.increment();
         }
-        proposed
+        proposed.inspect_err(|error| meters.count_turned_away(*error))
     }
 
     /// Answers a range from one view. Unless `serializable`, after a read-index barrier.
@@ -231,6 +263,7 @@ impl Node {
         let outcome = if short {
             read()
         } else {
+            let _place = self.inner.meters.long_read()?;
             // Given up at its deadline, or by its client, it is left out of the queue.
             match timeout_at(deadline, self.inner.readers.run(read)).await {
                 Ok(Ok(outcome)) => outcome,
@@ -257,16 +290,31 @@ impl Node {
         };
         let leader = status.leader.unwrap_or(0);
         let no_leader = (leader == 0).then(|| "etcdserver: no leader".to_owned());
+        let alarms: Vec<_> = store.alarms().iter().map(etcd_text).collect();
         NodeStatus {
             leader,
             term: status.term,
             committed_index: status.committed.map_or(0, |at| at.index),
             applied_index: store.applied().map_or(0, |at| at.index),
             is_learner: status.role == Role::Learner,
-            db_bytes: i64::try_from(sizes.on_disk).unwrap_or(i64::MAX),
-            db_bytes_in_use: i64::try_from(sizes.logical_in_use).unwrap_or(i64::MAX),
-            errors: no_leader.into_iter().chain(unreadable).collect(),
+            bytes_on_disk: sizes.on_disk,
+            bytes_in_use: sizes.logical_in_use,
+            errors: no_leader
+                .into_iter()
+                .chain(alarms)
+                .chain(unreadable)
+                .collect(),
         }
+    }
+
+    /// Has the files of the state rewritten without what is gone. Returns at once, blocks nobody;
+    /// while it goes on, asking again changes nothing.
+    pub fn defragment(&self) {
+        self.inner.sweeper.defragment();
+    }
+
+    pub fn is_defragmenting(&self) -> bool {
+        self.inner.sweeper.is_defragmenting()
     }
 
     pub fn members(&self) -> Vec<Member> {
@@ -299,6 +347,10 @@ impl Node {
             tokio::time::sleep(period).await;
             without = if self.has_leader() { 0 } else { without + 1 };
         }
+    }
+
+    pub fn is_leader(&self) -> bool {
+        self.inner.consensus.status().leader == Some(self.inner.identity.member_id)
     }
 
     pub fn is_learner(&self) -> bool {

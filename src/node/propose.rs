@@ -13,10 +13,10 @@
 //! log: refused by a member that does not lead, or never sent.
 
 use super::NodeError;
-use super::weight::weight;
+use super::weight::{is_urgent, weight};
 use crate::proto::peer;
 use crate::raft::{CarriedOut, Client, Consensus, LeaderHint, Links, MemberNode, ProposeFailure};
-use crate::state_machine::codec::decode_replies;
+use crate::state_machine::codec::{decode_replies, retain_commands};
 use crate::state_machine::{BatchBuilder, Command, Reply};
 use crate::types::{NodeId, Position};
 use bytes::Bytes;
@@ -29,6 +29,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// Commands that may wait; one more is refused with "too many requests".
 pub(super) const QUEUE_COMMANDS_MAX: usize = 16_384;
+/// Places that are kept for commands that give something back, or say that something is wrong.
+const QUEUE_URGENT_MAX: usize = 1024;
 /// Bytes of commands that may wait.
 pub(super) const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// A batch closes at this many commands or bytes, whichever comes first.
@@ -56,7 +58,7 @@ pub(super) struct Proposer {
 impl Proposer {
     /// Makes the queue and the batcher; the caller runs [`Batcher::run`].
     pub(super) fn new(consensus: Consensus, links: Links) -> (Self, Batcher) {
-        let (queue, waiting) = mpsc::channel(QUEUE_COMMANDS_MAX);
+        let (queue, waiting) = mpsc::channel(QUEUE_COMMANDS_MAX + QUEUE_URGENT_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let batcher = Batcher {
             waiting,
@@ -73,6 +75,21 @@ impl Proposer {
         )
     }
 
+    /// Bytes of the commands that wait.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the queue is full for a command of so many bytes, where `queued` wait. Room is kept
+    /// for the urgent: a cluster that is asked for too much must be able to let go of something.
+    fn is_full_for(&self, command: &Command, bytes: usize, queued: usize) -> bool {
+        if is_urgent(command) {
+            return false;
+        }
+        let waiting = self.queue.max_capacity() - self.queue.capacity();
+        waiting >= QUEUE_COMMANDS_MAX || (queued + bytes > QUEUE_BYTES_MAX && queued > 0)
+    }
+
     /// Carries out one command.
     pub(super) async fn propose(
         &self,
@@ -82,13 +99,14 @@ impl Proposer {
         let bytes = weight(&command);
         let (reply, outcome) = oneshot::channel();
         let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let is_full = self.is_full_for(&command, bytes, queued);
         let proposal = Proposal {
             command,
             bytes,
             deadline,
             reply,
         };
-        let sent = if queued + bytes > QUEUE_BYTES_MAX && queued > 0 {
+        let sent = if is_full {
             Err(NodeError::TooManyRequests)
         } else {
             self.queue.try_send(proposal).map_err(|error| match error {
@@ -117,24 +135,60 @@ pub(super) struct Batcher {
     left_behind: JoinSet<()>,
 }
 
-/// Those who wait for the replies of one batch, in order.
+/// One log entry to be, and those who wait for its replies, in order.
 struct Batch {
     bytes: Bytes,
-    waiters: Vec<oneshot::Sender<Result<Reply, NodeError>>>,
+    waiters: Vec<Waiter>,
     /// The most patient command's.
     deadline: Instant,
+}
+
+struct Waiter {
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Reply, NodeError>>,
+}
+
+impl Waiter {
+    /// Whether anybody will hear the reply.
+    fn waits(&self, now: Instant) -> bool {
+        self.deadline > now && !self.reply.is_closed()
+    }
+
+    /// In case the late one looks here before it looks at the clock.
+    fn tell_that_it_is_late(self) {
+        self.reply.send(Err(NodeError::Timeout)).ok();
+    }
+}
+
+impl Batch {
+    /// Takes out, of a batch that is in nobody's log, the commands nobody waits for any more.
+    fn leave_out_the_late(&mut self, now: Instant) {
+        if self.waiters.iter().all(|waiter| waiter.waits(now)) {
+            return;
+        }
+        let waiting: Vec<bool> = self.waiters.iter().map(|it| it.waits(now)).collect();
+        self.bytes = retain_commands(&self.bytes, |at| waiting[at]);
+        let waiters = std::mem::take(&mut self.waiters);
+        for (waiter, waits) in waiters.into_iter().zip(waiting) {
+            if waits {
+                self.waiters.push(waiter);
+            } else {
+                waiter.tell_that_it_is_late();
+            }
+        }
+    }
 }
 
 impl Batcher {
     /// Runs until every [`Proposer`] is gone.
     pub(super) async fn run(mut self) {
         while let Some(first) = self.waiting.recv().await {
-            let Some(batch) = self.gather(first) else {
+            let Some(mut batch) = self.gather(first) else {
                 continue;
             };
             let carrier = self.carrier.clone();
             let mut carried = Box::pin(async move {
-                let outcome = carrier.carry_out(&batch).await;
+                let outcome = carrier.carry_out(&mut batch).await;
                 answer(batch, outcome);
             });
             tokio::select! {
@@ -167,10 +221,16 @@ impl Batcher {
                 .fetch_sub(proposal.bytes, Ordering::Relaxed);
             // Work whose deadline has passed, or whose client has left, is dropped here, before it
             // costs the cluster anything.
-            if proposal.deadline > now && !proposal.reply.is_closed() {
+            let waiter = Waiter {
+                deadline: proposal.deadline,
+                reply: proposal.reply,
+            };
+            if waiter.waits(now) {
                 builder.push(&proposal.command);
-                batch.waiters.push(proposal.reply);
-                batch.deadline = batch.deadline.max(proposal.deadline);
+                batch.deadline = batch.deadline.max(waiter.deadline);
+                batch.waiters.push(waiter);
+            } else {
+                waiter.tell_that_it_is_late();
             }
             let full = builder.len() >= BATCH_COMMANDS_MAX || builder.bytes() >= BATCH_BYTES_MAX;
             next = if full {
@@ -209,9 +269,14 @@ impl Carrier {
         }
     }
 
-    async fn carry_out(&self, batch: &Batch) -> Result<Vec<Reply>, NodeError> {
+    async fn carry_out(&self, batch: &mut Batch) -> Result<Vec<Reply>, NodeError> {
         let mut leaders = self.consensus.leader_watch();
         loop {
+            // However long it takes until somebody leads, nothing is proposed too late.
+            batch.leave_out_the_late(Instant::now());
+            if batch.waiters.is_empty() {
+                return Ok(Vec::new());
+            }
             let attempt = match leaders.hint() {
                 LeaderHint::Nobody => Attempt::NotTaken,
                 LeaderHint::Me => self.propose_here(batch).await,
@@ -219,9 +284,6 @@ impl Carrier {
             };
             match attempt {
                 Attempt::Done(outcome) => return outcome,
-                Attempt::NotTaken if Instant::now() >= batch.deadline => {
-                    return Err(NodeError::Timeout);
-                }
                 Attempt::NotTaken => leaders.changed(LEADER_PATIENCE).await,
             }
         }
@@ -323,12 +385,12 @@ fn answer(batch: Batch, outcome: Result<Vec<Reply>, NodeError>) {
             assert_eq!(replies.len(), batch.waiters.len(), "one reply a command");
             for (waiter, reply) in batch.waiters.into_iter().zip(replies) {
                 // The client may have left.
-                waiter.send(Ok(reply)).ok();
+                waiter.reply.send(Ok(reply)).ok();
             }
         }
         Err(error) => {
             for waiter in batch.waiters {
-                waiter.send(Err(error)).ok();
+                waiter.reply.send(Err(error)).ok();
             }
         }
     }

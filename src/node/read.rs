@@ -29,6 +29,7 @@ type Waiter = oneshot::Sender<Position>;
 #[derive(Clone)]
 pub(super) struct Barrier {
     queue: mpsc::Sender<Waiter>,
+    meters: Arc<NodeMeters>,
 }
 
 impl Barrier {
@@ -41,7 +42,10 @@ impl Barrier {
         let (queue, waiting) = mpsc::channel(QUEUE_READS_MAX);
         let applied = consensus.applied();
         (
-            Self { queue },
+            Self {
+                queue,
+                meters: meters.clone(),
+            },
             Rounds {
                 waiting,
                 consensus,
@@ -56,6 +60,12 @@ impl Barrier {
     /// position that is answered. Its term is that of the leader that a quorum confirmed after the
     /// call began: a leader reads from its own first entry on.
     pub(super) async fn wait(&self, deadline: Instant) -> Result<Position, NodeError> {
+        let _place = self.meters.reads_pending.raised();
+        let passed = self.pass(deadline).await;
+        passed.inspect_err(|error| self.meters.count_turned_away(*error))
+    }
+
+    async fn pass(&self, deadline: Instant) -> Result<Position, NodeError> {
         let (waiter, passed) = oneshot::channel();
         self.queue.try_send(waiter).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => NodeError::TooManyRequests,

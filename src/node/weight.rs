@@ -14,10 +14,29 @@ pub(super) fn weight(command: &Command) -> usize {
             Command::Put(put) => of_put(put),
             Command::DeleteRange(delete) => of_delete(delete),
             Command::Txn(txn) => of_txn(txn),
-            Command::Compact { .. } | Command::LeaseGrant { .. } | Command::LeaseRevoke { .. } => 0,
+            Command::Compact { .. }
+            | Command::LeaseGrant { .. }
+            | Command::LeaseRevoke { .. }
+            | Command::Alarm(_)
+            | Command::Downgrade { .. } => 0,
             Command::LeaseCheckpoint { marks, .. } => size_of_val(marks.as_slice()),
             Command::PublishMember(member) => of_member(member),
         }
+}
+
+/// Whether a command gives something back, or says that something is wrong, and so has a place
+/// where others are turned away. etcd does so for revoking leases.
+pub(super) fn is_urgent(command: &Command) -> bool {
+    match command {
+        Command::Alarm(_) | Command::LeaseRevoke { .. } | Command::LeaseCheckpoint { .. } => true,
+        Command::Put(_)
+        | Command::DeleteRange(_)
+        | Command::Txn(_)
+        | Command::Compact { .. }
+        | Command::LeaseGrant { .. }
+        | Command::PublishMember(_)
+        | Command::Downgrade { .. } => false,
+    }
 }
 
 fn of_put(put: &Put) -> usize {

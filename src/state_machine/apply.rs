@@ -3,7 +3,7 @@
 use super::codec::decode_batch;
 use super::command::{Command, Put};
 use super::outcome::{Outcome, Refusal, Reply};
-use super::{Error, txn};
+use super::{Error, admission, txn};
 use crate::mvcc::{self, PendingEvent, Store, StoreOptions, WriteTxn, Writer};
 use crate::types::{KeyValue, Position};
 use bytes::Bytes;
@@ -115,6 +115,13 @@ fn apply_command(
     command: Command,
     awaited: bool,
 ) -> Result<Reply, mvcc::Error> {
+    if let Some(refusal) = admission::refused(txn.alarms(), &command) {
+        let revision = txn.revision();
+        return Ok(Reply {
+            revision,
+            result: Err(refusal),
+        });
+    }
     let result = match command {
         Command::Put(put) => put_key(txn, put)?.map(|prev_kv| Outcome::Put { prev_kv }),
         Command::DeleteRange(delete) => txn
@@ -135,6 +142,11 @@ fn apply_command(
         Command::LeaseCheckpoint { term, marks } => txn
             .mark_leases(term, &marks)?
             .map(|()| Outcome::LeaseCheckpointed),
+        Command::Alarm(change) => Ok(Outcome::Alarm(txn.set_alarm(change.alarm, change.on))),
+        Command::Downgrade { target } => {
+            txn.set_downgrade(target);
+            Ok(Outcome::DowngradeNoted)
+        }
     };
     let revision = txn.revision();
     txn.finish_command();

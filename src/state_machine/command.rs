@@ -5,7 +5,7 @@
 use crate::types::{KeyRange, LeaseId, RangeQuery, Revision};
 use bytes::Bytes;
 
-pub use crate::mvcc::{Fence, MemberAttributes};
+pub use crate::mvcc::{Alarm, AlarmKind, DowngradeTarget, Fence, MemberAttributes};
 pub use crate::types::LeaseMark;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,18 @@ pub enum Command {
         term: u64,
         marks: Vec<LeaseMark>,
     },
+    /// Raises an alarm, or clears it.
+    Alarm(AlarmChange),
+    /// Notes that the cluster is to be taken down to a version; `None` that it is not.
+    Downgrade {
+        target: DowngradeTarget,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlarmChange {
+    pub alarm: Alarm,
+    pub on: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

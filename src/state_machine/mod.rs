@@ -6,9 +6,11 @@
 //!
 //! * [`command`] and [`outcome`]: what the log says, what the door is told.
 //! * [`apply`]: the [`StateMachine`]: entries in, replies out.
+//! * [`admission`]: what the alarms that are on refuse.
 //! * [`txn`]: transactions: compares first, then a dry check, then the operations.
 //! * [`codec`]: commands and replies to bytes and back.
 
+pub mod admission;
 pub mod apply;
 pub mod codec;
 pub mod command;

@@ -1,5 +1,6 @@
 //! What apply answers: the same on every member, sent back to the door that asked.
 
+use crate::mvcc::Alarm;
 use crate::types::{KeyValue, RangeResult, Revision};
 
 pub use crate::mvcc::Refusal;
@@ -29,6 +30,9 @@ pub enum Outcome {
         whole: bool,
     },
     LeaseCheckpointed,
+    /// The alarm that is on or was cleared; none if there was nothing to clear.
+    Alarm(Option<Alarm>),
+    DowngradeNoted,
     /// Carried out, but its answer of so many bytes was too long to be handed from the leader to
     /// the member that was asked. Never made by apply.
     TooLong {

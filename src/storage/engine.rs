@@ -153,12 +153,13 @@ impl Engine {
         self.history_floor.fetch_max(floor, Ordering::AcqRel);
     }
 
-    /// Rewrites the history without what is below its floor. Others may compact meanwhile.
-    pub fn rewrite_history(&self) {
+    /// Rewrites the files of a family without what is gone: deleted rows, and history below its
+    /// floor. Others may compact meanwhile.
+    pub fn rewrite(&self, family: Family) {
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
         options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
-        let family = self.family(Family::History);
+        let family = self.family(family);
         self.db
             .compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &options);
     }

@@ -54,6 +54,18 @@ pub const MEMBERSHIP: &[u8] = b"membership";
 /// `meta`: what a member published of itself, under `member/` + its id.
 pub const MEMBER_PREFIX: &[u8] = b"member/";
 
+/// `meta`: the version that the cluster is to be taken down to, while it is.
+pub const DOWNGRADE: &[u8] = b"downgrade";
+/// `meta`: an alarm that is on, under `alarm/` + its kind (one byte) + its member's id; no value.
+pub const ALARM_PREFIX: &[u8] = b"alarm/";
+
+pub fn alarm(kind: u8, node: u64) -> Vec<u8> {
+    let mut key = ALARM_PREFIX.to_vec();
+    key.push(kind);
+    key.extend_from_slice(&node.to_be_bytes());
+    key
+}
+
 pub fn member(node: u64) -> Vec<u8> {
     let mut key = MEMBER_PREFIX.to_vec();
     key.extend_from_slice(&node.to_be_bytes());

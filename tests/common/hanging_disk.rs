@@ -1,10 +1,10 @@
-//! The local disk, whose fsyncs can be made to hang or to fail.
+//! The local disk, whose fsyncs can be made to hang or to fail, and whose space to run out.
 
 use quorate::env::disk_real::RealDisk;
 use quorate::env::{Disk, DiskFile};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct Gate {
     state: Arc<(Mutex<Mood>, Condvar)>,
     slow_sending: Arc<AtomicBool>,
     waiting: Arc<AtomicUsize>,
+    /// Bytes said to be in use by somebody else.
+    occupied: Arc<AtomicU64>,
 }
 
 impl Gate {
@@ -36,6 +38,11 @@ impl Gate {
     /// Every read of a snapshot's file takes a while from now on: its transfer takes long.
     pub fn send_slowly(&self) {
         self.slow_sending.store(true, Ordering::Relaxed);
+    }
+
+    /// So many bytes less are free from now on.
+    pub fn occupy(&self, bytes: u64) {
+        self.occupied.store(bytes, Ordering::SeqCst);
     }
 
     pub fn release(&self) {
@@ -138,7 +145,8 @@ impl Disk for HangingDisk {
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        RealDisk.free_bytes(path)
+        let free = RealDisk.free_bytes(path)?;
+        Ok(free.saturating_sub(self.0.occupied.load(Ordering::SeqCst)))
     }
 }
 

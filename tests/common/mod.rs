@@ -9,12 +9,13 @@ pub mod http;
 use cut_network::{CutNetwork, Cuts};
 use hanging_disk::{Gate, HangingDisk};
 use hyper_util::rt::TokioIo;
-use quorate::config::{ClusterState, Config};
+use quorate::config::{AutoCompaction, ClusterState, Config};
 use quorate::env::Env;
 use quorate::env::network::Network;
 use quorate::env::network_memory::MemoryNetwork;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::lease_client::LeaseClient;
+use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::proto::etcdserverpb::watch_client::WatchClient;
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::peer::peer_client::PeerClient;
@@ -44,6 +45,8 @@ pub struct Cluster {
     pub members: Vec<Option<Member>>,
     root: tempfile::TempDir,
     pub snapshot_count: u64,
+    pub quota_bytes: Option<u64>,
+    pub auto_compaction: AutoCompaction,
 }
 
 pub struct Member {
@@ -120,6 +123,8 @@ impl Cluster {
             members,
             root,
             snapshot_count: SNAPSHOT_COUNT,
+            quota_bytes: None,
+            auto_compaction: AutoCompaction::Off,
         }
     }
 
@@ -159,6 +164,8 @@ impl Cluster {
             heartbeat_interval: Duration::from_millis(50),
             election_timeout: ELECTION,
             snapshot_count: self.snapshot_count,
+            quota_bytes: self.quota_bytes,
+            auto_compaction: self.auto_compaction,
             max_request_bytes: 1_572_864,
             max_txn_ops: 128,
             watch_progress_interval: Duration::from_secs(600),
@@ -236,6 +243,10 @@ impl Cluster {
         ElectionClient::new(self.channel(client_address(number)))
     }
 
+    pub fn maintenance(&self, number: usize) -> MaintenanceClient<Channel> {
+        MaintenanceClient::new(self.channel(client_address(number)))
+    }
+
     pub async fn inspect(&self, number: usize) -> Option<InspectResponse> {
         let mut peer = PeerClient::new(self.channel(peer_address(number)));
         let asked = peer.inspect(InspectRequest { with_hash: true }).await;
@@ -268,6 +279,11 @@ impl Cluster {
             .kvs
             .first()
             .map(|pair| String::from_utf8(pair.value.to_vec()).unwrap())
+    }
+
+    pub async fn member_id(&self, number: usize) -> u64 {
+        let seen = async || Some(self.inspect(number).await?.member_id);
+        eventually("a member's id", seen).await
     }
 
     /// The number of the member that every running one calls leader.

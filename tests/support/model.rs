@@ -142,6 +142,7 @@ impl Model {
                 }
                 Ok(Outcome::LeaseCheckpointed)
             }
+            other => panic!("not in the model: {other:?}"),
         };
         let Work { state, changes, .. } = work;
         if changes > 0 && result.is_ok() {

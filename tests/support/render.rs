@@ -1,7 +1,7 @@
 //! Replies as text.
 
-use quorate::mvcc::ReadView;
 use quorate::mvcc::hash::logical_rows;
+use quorate::mvcc::{Alarm, ReadView};
 use quorate::state_machine::outcome::{OperationResult, Outcome, Reply, TxnOutcome};
 use quorate::types::{KeyValue, RangeResult};
 
@@ -71,6 +71,10 @@ fn txn(outcome: &TxnOutcome) -> String {
     lines.join("\n").replace('\n', "\n  ")
 }
 
+pub(crate) fn alarm(alarm: Alarm) -> String {
+    format!("alarm {} {:x}", alarm.kind.name(), alarm.member)
+}
+
 pub(crate) fn reply(reply: &Reply) -> String {
     let result = match &reply.result {
         Ok(Outcome::Put { prev_kv }) => put(prev_kv.as_ref()),
@@ -82,6 +86,9 @@ pub(crate) fn reply(reply: &Reply) -> String {
         Ok(Outcome::LeaseRevoked { whole: true }) => "revoked".to_owned(),
         Ok(Outcome::LeaseRevoked { whole: false }) => "revoked in part".to_owned(),
         Ok(Outcome::LeaseCheckpointed) => "marked".to_owned(),
+        Ok(Outcome::Alarm(None)) => "no alarm".to_owned(),
+        Ok(Outcome::Alarm(Some(found))) => alarm(*found),
+        Ok(Outcome::DowngradeNoted) => "noted".to_owned(),
         Ok(Outcome::TooLong { bytes }) => format!("too long: {bytes} bytes"),
         Err(refusal) => format!("refused: {refusal}"),
     };

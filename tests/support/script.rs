@@ -11,6 +11,7 @@
 //! grant ID TTL | revoke ID [term= granted=] | mark ID REMAINING term= granted=
 //! term N                                    of the entries from here on
 //! leases                                    with their keys
+//! alarm on|off nospace|corrupt ID           downgrade [VERSION]
 //! blank | flush | reopen | clean | status | events [from=REV] | history
 //! ```
 //!
@@ -20,7 +21,7 @@
 use super::render;
 use bytes::Bytes;
 use goldenscript::Command as Line;
-use quorate::state_machine::command::{Command, MemberAttributes};
+use quorate::state_machine::command::{Alarm, AlarmChange, AlarmKind, Command, MemberAttributes};
 use quorate::state_machine::{BatchBuilder, Entry, EntryBody, StateMachine, StateOptions};
 use quorate::storage::EngineOptions;
 use quorate::types::Position;
@@ -104,6 +105,9 @@ impl Script {
             let urls = member.client_urls.join(",");
             lines.push(format!("member {:x} {} {urls}", member.node, member.name));
         }
+        let target = store.downgrade_target();
+        lines.extend(target.map(|version| format!("downgrade to {version}")));
+        lines.extend(store.alarms().iter().map(render::alarm));
         Ok(lines.join("\n"))
     }
 }
@@ -152,6 +156,26 @@ impl goldenscript::Runner for Script {
                     name,
                     client_urls,
                 })])
+            }
+            "alarm" => {
+                let words: Vec<_> = words.iter().map(|(_, word)| word.as_str()).collect();
+                let [on, kind, member] = words.as_slice() else {
+                    return Err("alarm on|off KIND ID".into());
+                };
+                let kind = match *kind {
+                    "nospace" => AlarmKind::NoSpace,
+                    "corrupt" => AlarmKind::Corrupt,
+                    other => return Err(format!("unknown alarm {other}").into()),
+                };
+                let member = u64::from_str_radix(member, 16)?;
+                self.apply(&[Command::Alarm(AlarmChange {
+                    alarm: Alarm { kind, member },
+                    on: *on == "on",
+                })])
+            }
+            "downgrade" => {
+                let target = words.first().map(|(_, version)| version.as_str().into());
+                self.apply(&[Command::Downgrade { target }])
             }
             "get" => {
                 let query = parse::query(&words)?;

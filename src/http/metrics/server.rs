@@ -67,6 +67,8 @@ pub(super) fn write(page: &mut Page, node: &Node) {
         "The total number of slow apply requests (likely overloaded from slow disk).",
         node.slow_applies(),
     );
+    write_queues(page, node);
+    write_alarms(page, node);
     let peers = node.peer_meters().all();
     let failures = peers
         .iter()
@@ -99,6 +101,49 @@ pub(super) fn write(page: &mut Page, node: &Node) {
         "server_id",
         &HexId(node.identity().member_id).to_string(),
     );
+}
+
+/// How full the queues are that clients wait in.
+fn write_queues(page: &mut Page, node: &Node) {
+    let meters = node.meters();
+    page.gauge(
+        "quorate_proposals_queued_bytes",
+        "Bytes of the proposals that wait for a batch.",
+        node.proposals_queued_bytes(),
+    );
+    page.gauge(
+        "quorate_reads_pending",
+        "Linearizable reads that wait for a quorum's word.",
+        meters.reads_pending.value(),
+    );
+    page.gauge(
+        "quorate_long_reads_pending",
+        "Reads of many keys that wait for their thread, or are being made.",
+        meters.long_reads_pending.value(),
+    );
+    page.counter(
+        "quorate_requests_turned_away_total",
+        "Requests that were answered 'too many requests' by this member.",
+        &meters.turned_away,
+    );
+}
+
+fn write_alarms(page: &mut Page, node: &Node) {
+    let name = "etcd_debugging_server_alarms";
+    page.family(
+        name,
+        Kind::Gauge,
+        "Alarms for every member in cluster. 1 for 'server_id' label with current ID. 2 for \
+         'alarm_type' label with type of this alarm",
+    );
+    for alarm in node.alarms().iter() {
+        let member = HexId(alarm.member).to_string();
+        let labels = [
+            ("server_id", member.as_str()),
+            ("alarm_type", alarm.kind.name()),
+        ];
+        page.sample(name, &labels, 1);
+    }
 }
 
 pub(super) fn write_health(page: &mut Page, health: &Health, checks: [&Checks; 2]) {

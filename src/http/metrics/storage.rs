@@ -22,13 +22,28 @@ pub(super) fn write(page: &mut Page, node: &Node) {
     );
     page.gauge(
         "etcd_mvcc_db_total_size_in_bytes",
-        "Total size of the underlying database physically allocated in bytes.",
-        status.db_bytes,
+        "Total size of the underlying database in bytes, as it counts towards the quota.",
+        status.bytes_in_use,
     );
     page.gauge(
         "etcd_mvcc_db_total_size_in_use_in_bytes",
         "Total size of the underlying database logically in use in bytes.",
-        status.db_bytes_in_use,
+        status.bytes_in_use,
+    );
+    page.gauge(
+        "etcd_server_quota_backend_bytes",
+        "Current backend storage quota size in bytes.",
+        node.quota_bytes().unwrap_or(0),
+    );
+    page.gauge(
+        "quorate_state_bytes",
+        "Bytes of this member's files and memory for the state.",
+        status.bytes_on_disk,
+    );
+    page.gauge(
+        "etcd_disk_defrag_inflight",
+        "Whether or not defrag is active on the member. 1 means active, 0 means not.",
+        u8::from(node.is_defragmenting()),
     );
     page.counter(
         "etcd_mvcc_range_total",

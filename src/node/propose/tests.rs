@@ -4,18 +4,54 @@ use super::*;
 use crate::env::Network;
 use crate::env::network_memory::MemoryNetwork;
 use crate::raft::{AddressBook, LinkTimes, SelfIdentity};
+use crate::state_machine::COMMAND_FORMAT_VERSION;
+use crate::state_machine::codec::decode_batch;
 use std::sync::atomic::AtomicUsize;
 use tokio::io::AsyncReadExt;
 
 const LEADER: NodeId = 2;
 
 fn batch() -> Batch {
-    let (waiter, _) = oneshot::channel();
+    let (reply, _) = oneshot::channel();
+    let deadline = Instant::now() + Duration::from_secs(30);
     Batch {
         bytes: Bytes::from_static(b"a batch, for somebody else to understand"),
-        waiters: vec![waiter],
-        deadline: Instant::now() + Duration::from_secs(30),
+        waiters: vec![Waiter { deadline, reply }],
+        deadline,
     }
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_taken_out_before_it_is_proposed() {
+    let now = Instant::now();
+    let compact = |revision| Command::Compact { revision };
+    let mut builder = BatchBuilder::new();
+    let mut waiters = Vec::new();
+    let mut clients = Vec::new();
+    for (revision, patience) in [(1, 5), (2, 0), (3, 5), (4, 5)] {
+        let (reply, client) = oneshot::channel();
+        builder.push(&compact(revision));
+        let deadline = now + Duration::from_secs(patience);
+        waiters.push(Waiter { deadline, reply });
+        clients.push(client);
+    }
+    let mut batch = Batch {
+        bytes: builder.finish(),
+        waiters,
+        deadline: now + Duration::from_secs(5),
+    };
+    let left = |batch: &Batch| {
+        assert_eq!(batch.bytes[0], COMMAND_FORMAT_VERSION);
+        let commands = decode_batch(batch.bytes.clone()).unwrap();
+        assert_eq!(commands.len(), batch.waiters.len());
+        commands
+    };
+    // The third client has gone, the second is late.
+    clients.remove(2);
+    batch.leave_out_the_late(now);
+    assert_eq!(left(&batch), [compact(1), compact(4)]);
+    batch.leave_out_the_late(now + Duration::from_secs(6));
+    assert_eq!(left(&batch), []);
 }
 
 fn client(network: &MemoryNetwork) -> Client {

@@ -114,6 +114,28 @@ pub fn decode_batch(bytes: Bytes) -> Result<Vec<Command>, CodecError> {
     Ok(commands)
 }
 
+/// A batch with those commands, told by their place, that `keep` keeps. Damage is left to
+/// [`decode_batch`]: such a batch stays as it is.
+pub fn retain_commands(batch: &Bytes, keep: impl Fn(usize) -> bool) -> Bytes {
+    let mut kept = BytesMut::with_capacity(batch.len());
+    kept.put_u8(COMMAND_FORMAT_VERSION);
+    let mut at = 0;
+    let walked = each_record(batch, |body| {
+        if keep(at) {
+            // Its length was read from four bytes.
+            kept.put_u32_le(u32::try_from(body.len()).unwrap_or(u32::MAX));
+            kept.extend_from_slice(body);
+        }
+        at += 1;
+        Ok(())
+    });
+    if walked.is_ok() {
+        kept.freeze()
+    } else {
+        batch.clone()
+    }
+}
+
 /// Whether every command of a batch is a put: work of microseconds each, whatever the state holds.
 /// Looks at the commands' tags only; damage is left to [`decode_batch`].
 pub fn is_puts_only(batch: &[u8]) -> bool {

@@ -1,10 +1,10 @@
 //! One command to bytes and back.
 
-use super::words::{Reader, put_flag, put_key_range, put_list, put_query};
+use super::words::{Reader, put_alarm, put_flag, put_key_range, put_list, put_query};
 use super::{CodecError, LEVELS_MAX};
 use crate::state_machine::command::{
-    Command, Compare, CompareTarget, DeleteRange, Fence, LeaseMark, MemberAttributes, Operation,
-    Put, Relation, Txn,
+    AlarmChange, Command, Compare, CompareTarget, DeleteRange, Fence, LeaseMark, MemberAttributes,
+    Operation, Put, Relation, Txn,
 };
 use crate::storage::varint::{put_bytes, put_i64, put_u64};
 use bytes::{BufMut, BytesMut};
@@ -20,6 +20,8 @@ const RANGE: u8 = 6;
 const LEASE_GRANT: u8 = 7;
 const LEASE_REVOKE: u8 = 8;
 const LEASE_CHECKPOINT: u8 = 9;
+const ALARM: u8 = 10;
+const DOWNGRADE: u8 = 12;
 
 pub(super) fn put_command(out: &mut BytesMut, command: &Command) {
     match command {
@@ -61,6 +63,18 @@ pub(super) fn put_command(out: &mut BytesMut, command: &Command) {
                 put_i64(out, mark.remaining);
             });
         }
+        Command::Alarm(change) => {
+            out.put_u8(ALARM);
+            put_flag(out, change.on);
+            put_alarm(out, change.alarm);
+        }
+        Command::Downgrade { target } => {
+            out.put_u8(DOWNGRADE);
+            put_flag(out, target.is_some());
+            if let Some(version) = target {
+                put_bytes(out, version.as_bytes());
+            }
+        }
     }
 }
 
@@ -100,6 +114,17 @@ pub(super) fn read_command(reader: &mut Reader<'_>) -> Result<Command, CodecErro
                     remaining: reader.input.i64()?,
                 })
             })?,
+        },
+        ALARM => Command::Alarm(AlarmChange {
+            on: reader.flag()?,
+            alarm: reader.alarm()?,
+        }),
+        DOWNGRADE => Command::Downgrade {
+            target: if reader.flag()? {
+                Some(reader.string()?.into())
+            } else {
+                None
+            },
         },
         _ => return Err(CodecError::Malformed),
     })

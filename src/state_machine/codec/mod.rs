@@ -22,7 +22,9 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{BatchBuilder, COMMAND_FORMAT_VERSION, decode_batch, is_puts_only};
+pub use batch::{
+    BatchBuilder, COMMAND_FORMAT_VERSION, decode_batch, is_puts_only, retain_commands,
+};
 pub use reply::{decode_replies, encode_replies, encode_replies_within};
 
 /// Transactions inside each other inside a transaction. The door lets no more in, by this same

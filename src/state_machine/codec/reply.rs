@@ -2,7 +2,7 @@
 
 use super::batch::{COMMAND_FORMAT_VERSION, check_version};
 use super::words::{
-    Reader, put_flag, put_key_value, put_list, put_optional_pair, put_range_result,
+    Reader, put_alarm, put_flag, put_key_value, put_list, put_optional_pair, put_range_result,
 };
 use super::{CodecError, LEVELS_MAX};
 use crate::state_machine::outcome::{
@@ -24,10 +24,12 @@ const TOO_LONG: u8 = 7;
 const LEASE_GRANTED: u8 = 17;
 const LEASE_REVOKED: u8 = 18;
 const LEASE_CHECKPOINTED: u8 = 19;
+const ALARM: u8 = 20;
+const DOWNGRADE_NOTED: u8 = 22;
 /// A refusal: this plus its number.
 const REFUSED: u8 = 0x80;
 
-const REFUSALS: [Refusal; 7] = [
+const REFUSALS: [Refusal; 9] = [
     Refusal::Compacted,
     Refusal::FutureRevision,
     Refusal::LeaseNotFound,
@@ -35,6 +37,8 @@ const REFUSALS: [Refusal; 7] = [
     Refusal::TooLarge,
     Refusal::LeaseExists,
     Refusal::Fenced,
+    Refusal::NoSpace,
+    Refusal::Corrupt,
 ];
 
 fn refusal_tag(refusal: Refusal) -> u8 {
@@ -47,6 +51,8 @@ fn refusal_tag(refusal: Refusal) -> u8 {
             Refusal::TooLarge => 4,
             Refusal::LeaseExists => 5,
             Refusal::Fenced => 6,
+            Refusal::NoSpace => 7,
+            Refusal::Corrupt => 8,
         }
 }
 
@@ -129,6 +135,14 @@ fn put_outcome(out: &mut BytesMut, outcome: &Outcome) {
         Outcome::Txn(txn) => put_txn(out, txn),
         Outcome::Compacted => out.put_u8(COMPACTED),
         Outcome::Published => out.put_u8(PUBLISHED),
+        Outcome::DowngradeNoted => out.put_u8(DOWNGRADE_NOTED),
+        Outcome::Alarm(alarm) => {
+            out.put_u8(ALARM);
+            put_flag(out, alarm.is_some());
+            if let Some(alarm) = alarm {
+                put_alarm(out, *alarm);
+            }
+        }
         Outcome::TooLong { bytes } => {
             out.put_u8(TOO_LONG);
             put_u64(out, *bytes);
@@ -154,6 +168,12 @@ fn read_outcome(reader: &mut Reader<'_>, tag: u8) -> Result<Outcome, CodecError>
         TXN => Outcome::Txn(read_txn(reader, LEVELS_MAX)?),
         COMPACTED => Outcome::Compacted,
         PUBLISHED => Outcome::Published,
+        DOWNGRADE_NOTED => Outcome::DowngradeNoted,
+        ALARM => Outcome::Alarm(if reader.flag()? {
+            Some(reader.alarm()?)
+        } else {
+            None
+        }),
         TOO_LONG => Outcome::TooLong {
             bytes: reader.input.u64()?,
         },

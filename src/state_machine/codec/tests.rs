@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::state_machine::command::{
-    Command, Compare, CompareTarget, DeleteRange, Fence, LeaseMark, MemberAttributes, Operation,
-    Put, Relation, Txn,
+    Alarm, AlarmChange, AlarmKind, Command, Compare, CompareTarget, DeleteRange, Fence, LeaseMark,
+    MemberAttributes, Operation, Put, Relation, Txn,
 };
 use crate::state_machine::outcome::{
     OperationOutcome, OperationResult, Outcome, Refusal, Reply, TxnOutcome,
@@ -98,6 +98,11 @@ fn compare() -> impl Strategy<Value = Compare> {
     })
 }
 
+fn alarm() -> impl Strategy<Value = Alarm> {
+    let kind = select(vec![AlarmKind::NoSpace, AlarmKind::Corrupt]);
+    (kind, any::<u64>()).prop_map(|(kind, member)| Alarm { kind, member })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let leaf = prop_oneof![
         query().prop_map(Operation::Range),
@@ -148,6 +153,10 @@ fn command() -> impl Strategy<Value = Command> {
             failure
         })),
         any::<i64>().prop_map(|revision| Command::Compact { revision }),
+        (alarm(), any::<bool>()).prop_map(|(alarm, on)| Command::Alarm(AlarmChange { alarm, on })),
+        proptest::option::of("[a-z0-9.]{0,9}").prop_map(|version| Command::Downgrade {
+            target: version.map(Into::into)
+        }),
         member.prop_map(|(node, name, client_urls)| {
             Command::PublishMember(MemberAttributes {
                 node,
@@ -202,6 +211,8 @@ fn reply() -> impl Strategy<Value = Reply> {
         Just(Outcome::LeaseGranted),
         any::<bool>().prop_map(|whole| Outcome::LeaseRevoked { whole }),
         Just(Outcome::LeaseCheckpointed),
+        Just(Outcome::DowngradeNoted),
+        proptest::option::of(alarm()).prop_map(Outcome::Alarm),
         any::<u64>().prop_map(|bytes| Outcome::TooLong { bytes }),
     ];
     let refused = select(vec![
@@ -212,6 +223,8 @@ fn reply() -> impl Strategy<Value = Reply> {
         Refusal::TooLarge,
         Refusal::LeaseExists,
         Refusal::Fenced,
+        Refusal::NoSpace,
+        Refusal::Corrupt,
     ]);
     let result = prop_oneof![4 => accepted.prop_map(Ok), 1 => refused.prop_map(Err)];
     (any::<i64>(), result).prop_map(|(revision, result)| Reply { revision, result })

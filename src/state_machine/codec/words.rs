@@ -1,6 +1,7 @@
 //! What commands and replies are made of: byte strings, flags, key ranges, queries, pairs.
 
 use super::CodecError;
+use crate::mvcc::{Alarm, AlarmKind};
 use crate::storage::varint::{Input, put_bytes, put_i64, put_u64};
 use crate::types::{KeyRange, KeyValue, RangeEnd, RangeQuery, RangeResult, SortOrder, SortTarget};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -116,6 +117,14 @@ impl<'a> Reader<'a> {
         })
     }
 
+    pub(super) fn alarm(&mut self) -> Result<Alarm, CodecError> {
+        let kind = AlarmKind::from_number(self.input.u8()?);
+        Ok(Alarm {
+            kind: kind.ok_or(CodecError::Malformed)?,
+            member: self.input.u64()?,
+        })
+    }
+
     pub(super) fn range_result(&mut self) -> Result<RangeResult, CodecError> {
         Ok(RangeResult {
             kvs: self.list(Self::key_value)?,
@@ -186,6 +195,11 @@ pub(super) fn put_optional_pair(out: &mut BytesMut, kv: Option<&KeyValue>) {
     if let Some(kv) = kv {
         put_key_value(out, kv);
     }
+}
+
+pub(super) fn put_alarm(out: &mut BytesMut, alarm: Alarm) {
+    out.put_u8(alarm.kind.number());
+    put_u64(out, alarm.member);
 }
 
 pub(super) fn put_range_result(out: &mut BytesMut, result: &RangeResult) {
