@@ -488,14 +488,13 @@ async fn a_watch_goes_on_over_an_installed_snapshot() {
     })
     .await;
     cluster.put(leader, "last", "x").await;
-    let mut next = from;
-    loop {
-        let event = watching.events(1).await.remove(0);
-        let kv = event.kv.unwrap();
-        assert_eq!(kv.mod_revision, next, "every revision once");
-        next += 1;
-        if kv.key == "last" {
-            break;
+    let (mut next, mut is_over) = (from, false);
+    while !is_over {
+        for event in watching.next().await.events {
+            let kv = event.kv.unwrap();
+            assert_eq!(kv.mod_revision, next, "every revision once");
+            next += 1;
+            is_over = kv.key == "last";
         }
     }
     assert!(next > from + i64::try_from(count).unwrap());

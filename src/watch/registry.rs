@@ -388,7 +388,7 @@ impl Registry {
     /// reads must then be told before anything else of the stream.
     fn plan(&mut self, stream: u64) -> Option<Plan> {
         let queue = self.streams.get(&stream)?;
-        let (mut near, mut far) = (Vec::new(), Vec::new());
+        let (mut near, mut far, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         for &serial in &queue.catching_up {
             let watcher = self.watchers.get(&serial);
             let Some(watcher) = watcher.filter(|it| it.queued == 0) else {
@@ -402,10 +402,17 @@ impl Registry {
                 with_previous: watcher.with_previous,
                 next: watcher.next,
             };
-            match watcher.next.saturating_add(self.limits.join_revisions) > self.published {
-                true => near.push(planned),
-                false => far.push(planned),
+            if watcher.next > self.published {
+                waiting.push(planned);
+            } else if watcher.next + self.limits.join_revisions > self.published {
+                near.push(planned);
+            } else {
+                far.push(planned);
             }
+        }
+        // Who waits for what is still to come has nothing to read.
+        for planned in waiting {
+            self.sync(planned.serial, planned.next);
         }
         let queue = self.streams.get_mut(&stream)?;
         if !far.is_empty() && (near.is_empty() || queue.far_is_next) {
@@ -415,10 +422,8 @@ impl Registry {
         queue.far_is_next = true;
         let until = self.published;
         for planned in &near {
-            self.sync(planned.serial, planned.next.max(until + 1));
+            self.sync(planned.serial, until + 1);
         }
-        // A watcher that waits for what is still to come has nothing to read.
-        near.retain(|planned| planned.next <= until);
         Plan::new(near, Some(until), self.limits)
     }
 

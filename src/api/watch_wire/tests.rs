@@ -71,10 +71,10 @@ fn watchers_share_the_bytes_of_an_event() {
     let big = put(5, "a", 100_000);
     let alone = Events::new(vec![big.clone()]).unwrap();
     let together = Events::new(vec![put(4, "b", 1), big]).unwrap();
-    let ones = super::events(&alone, false);
-    let others = super::events(&together, false);
+    let ones = events(&alone, false);
+    let others = events(&together, false);
     assert_eq!(others[1].as_ptr(), ones[0].as_ptr());
-    let again = super::events(&alone, false);
+    let again = events(&alone, false);
     assert_eq!(again[0].as_ptr(), ones[0].as_ptr());
     // What is in front is each watcher's own.
     for id in [1, 2] {
