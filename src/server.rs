@@ -173,6 +173,10 @@ async fn publish(node: Node, config: Config) {
         name: config.name.clone(),
         client_urls: config.advertise_client_urls.clone(),
     };
+    // First it must be certain that this is the only directory with this id.
+    if !node.claimed().await {
+        return;
+    }
     loop {
         let deadline = Instant::now() + config.request_timeout();
         match node

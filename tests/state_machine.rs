@@ -18,6 +18,7 @@ macro_rules! stories {
 
 stories! {
     put_and_get,
+    claims_and_removal,
     delete_range,
     key_space,
     limit_sort_filter,

@@ -192,7 +192,10 @@ fn a_checkpoint_is_labelled_from_inside_and_opens_as_a_state() {
     let mut machine = open(&dir.path().join("state"));
     let membership = next(
         &machine,
-        EntryBody::Membership(Bytes::from_static(b"three")),
+        EntryBody::Membership {
+            bytes: Bytes::from_static(b"three"),
+            removed: Vec::new(),
+        },
     );
     machine.apply(&[membership]).unwrap();
     apply(&mut machine, &[put("a", "1"), put("b", "2")]);

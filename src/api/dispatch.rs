@@ -193,6 +193,22 @@ impl Doors {
                 self.unary(request, Learner::Never, message, cluster::member_list)
                     .await
             }
+            "/etcdserverpb.Cluster/MemberAdd" => {
+                self.unary(request, Learner::Never, message, cluster::member_add)
+                    .await
+            }
+            "/etcdserverpb.Cluster/MemberRemove" => {
+                self.unary(request, Learner::Never, message, cluster::member_remove)
+                    .await
+            }
+            "/etcdserverpb.Cluster/MemberUpdate" => {
+                self.unary(request, Learner::Never, message, cluster::member_update)
+                    .await
+            }
+            "/etcdserverpb.Cluster/MemberPromote" => {
+                self.unary(request, Learner::Never, message, cluster::member_promote)
+                    .await
+            }
             "/etcdserverpb.Maintenance/Status" => {
                 self.unary(request, Learner::Itself, message, maintenance::status)
                     .await
@@ -413,10 +429,7 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("grpc.health.v1.Health", &[]),
     ("etcdserverpb.Watch", &[]),
     ("etcdserverpb.Lease", &[]),
-    (
-        "etcdserverpb.Cluster",
-        &["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"],
-    ),
+    ("etcdserverpb.Cluster", &[]),
     ("etcdserverpb.Maintenance", &["Hash", "HashKV", "Snapshot"]),
     (
         "etcdserverpb.Auth",

@@ -2,7 +2,7 @@
 
 use super::dispatch::Deadline;
 use super::validate::Invalid;
-use crate::node::{MoveFailure, NodeError};
+use crate::node::{MoveFailure, NodeError, ReconfigureError, Refused};
 use crate::state_machine::Refusal;
 use tonic::{Code, Status};
 
@@ -62,6 +62,10 @@ pub(super) fn refused(refusal: Refusal) -> Status {
             "etcdserver: mvcc: database space exceeded",
         ),
         Refusal::Corrupt => CORRUPT,
+        // Members' own commands: no client's request is refused so.
+        Refusal::MemberRemoved | Refusal::MemberKnownElsewhere => {
+            (Code::NotFound, "etcdserver: member not found")
+        }
     })
 }
 
@@ -116,6 +120,30 @@ pub(super) fn answer_too_long(bytes: u64) -> Status {
     Status::resource_exhausted(format!(
         "grpc: trying to send message larger than max ({bytes} vs. {ANSWER_BYTES_MAX})"
     ))
+}
+
+/// Why the membership was not changed. etcd sends "not enough started" without a code of its own:
+/// Unknown, although its table says FailedPrecondition.
+pub(super) fn not_reconfigured(error: ReconfigureError, deadline: Deadline) -> Status {
+    let refused = match error {
+        ReconfigureError::Failed(error) => return failed(error, deadline),
+        ReconfigureError::Refused(refused) => refused,
+    };
+    let code = match refused {
+        Refused::NotFound => Code::NotFound,
+        Refused::IdExists
+        | Refused::PeerUrlExists
+        | Refused::TooManyLearners
+        | Refused::NotLearner
+        | Refused::LearnerNotReady => Code::FailedPrecondition,
+        Refused::NotEnoughStarted => Code::Unknown,
+        Refused::Unhealthy => Code::Unavailable,
+    };
+    Status::new(code, format!("etcdserver: {refused}"))
+}
+
+pub(super) fn bad_member_urls() -> Status {
+    Status::invalid_argument("etcdserver: given member URLs are invalid")
 }
 
 pub(super) fn no_leader() -> Status {

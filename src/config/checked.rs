@@ -27,6 +27,7 @@ const TXN_OPS: u64 = 128;
 const WATCH_PROGRESS: Duration = Duration::from_secs(600);
 /// etcd takes a shorter interval for this one.
 const WATCH_PROGRESS_MIN: Duration = Duration::from_millis(100);
+const LEARNERS: u64 = 1;
 
 const LEVELS: &[&str] = &["debug", "info", "warn", "error", "panic", "fatal"];
 
@@ -92,6 +93,8 @@ pub(super) fn config(given: &Given) -> Result<Config, ConfigError> {
         },
         quota_bytes: quota(given)?,
         auto_compaction: auto_compaction(given)?,
+        strict_reconfig_check: given.is_on("strict-reconfig-check", true)?,
+        max_learners: size(given, "max-learners", LEARNERS)?,
         max_request_bytes: request_bytes(given)?,
         max_txn_ops: size(given, "max-txn-ops", TXN_OPS)?,
         watch_progress_interval: watch_progress(given)?,

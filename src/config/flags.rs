@@ -16,6 +16,15 @@ pub(super) struct Flag {
     variable: Option<&'static str>,
     default: &'static str,
     help: &'static str,
+    /// On or off: a value only behind `=`.
+    is_switch: bool,
+}
+
+const fn switch_flag(name: &'static str, default: &'static str, help: &'static str) -> Flag {
+    Flag {
+        is_switch: true,
+        ..flag(name, default, help)
+    }
 }
 
 const fn flag(name: &'static str, default: &'static str, help: &'static str) -> Flag {
@@ -24,6 +33,7 @@ const fn flag(name: &'static str, default: &'static str, help: &'static str) -> 
         variable: None,
         default,
         help,
+        is_switch: false,
     }
 }
 
@@ -33,6 +43,7 @@ const PEER_DIAL: Flag = Flag {
     variable: Some("QUORATE_PEER_DIAL"),
     default: "",
     help: "",
+    is_switch: false,
 };
 
 /// etcd 3.4's and 3.5's name.
@@ -41,6 +52,7 @@ const OLD_WATCH_PROGRESS: Flag = Flag {
     variable: None,
     default: "",
     help: "",
+    is_switch: false,
 };
 
 /// In the order of `--help`. Defaults are for the reader: `checked` fills them in.
@@ -121,6 +133,12 @@ const FLAGS: &[Flag] = &[
         "0",
         "what is kept: '1h', '10m', a number of hours, or of revisions; 0 is off",
     ),
+    switch_flag(
+        "strict-reconfig-check",
+        "true",
+        "refuse changes of the membership that would cost the quorum",
+    ),
+    flag("max-learners", "1", "most learners at a time"),
     flag("max-request-bytes", "1572864", "largest request"),
     flag("max-txn-ops", "128", "most operations in a transaction"),
     flag(
@@ -222,6 +240,14 @@ impl Given {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
+
+    /// A switch, `default` where it is not given.
+    pub(super) fn is_on(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
+        match self.get(name) {
+            None => Ok(default),
+            Some(text) => switch(name, Some(text)),
+        }
+    }
 }
 
 enum Parsed {
@@ -273,7 +299,11 @@ fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, ConfigEr
                     .find(|flag| flag.name == name)
                     .ok_or_else(undefined)?;
                 let missing = || ConfigError::usage(format!("flag needs an argument: -{name}"));
-                let value = value.or_else(|| arguments.next()).ok_or_else(missing)?;
+                let value = if flag.is_switch {
+                    switch(name, value.as_deref())?.to_string()
+                } else {
+                    value.or_else(|| arguments.next()).ok_or_else(missing)?
+                };
                 given.values.insert(flag.name, value);
             }
         }

@@ -33,6 +33,18 @@ pub const QUORATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// between members together with the batch that it ended.
 pub const REQUEST_BYTES_MAX: usize = 24 << 20;
 
+/// Checks the peer URLs of a member that is to be added, as etcd does: there must be one, each an
+/// `http://host:port`. Answers them sorted.
+pub fn check_peer_urls(peer_urls: &[String]) -> Option<Vec<String>> {
+    let parsed: Result<Vec<_>, _> = peer_urls
+        .iter()
+        .map(|url| urls::parse(url.trim()))
+        .collect();
+    let mut urls: Vec<String> = parsed.ok()?.iter().map(urls::PlainUrl::text).collect();
+    urls.sort();
+    (!urls.is_empty()).then_some(urls)
+}
+
 /// A checked configuration: every URL parsed, every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -58,6 +70,9 @@ pub struct Config {
     /// Bytes of data at which writes are refused; `None` is no quota.
     pub quota_bytes: Option<u64>,
     pub auto_compaction: AutoCompaction,
+    /// Whether changes of the membership that would cost the quorum are refused.
+    pub strict_reconfig_check: bool,
+    pub max_learners: usize,
     pub max_request_bytes: usize,
     pub max_txn_ops: usize,
     /// How often a watcher that asks for it hears of progress while nothing happens.

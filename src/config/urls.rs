@@ -46,7 +46,7 @@ fn wrong(flag: &str, text: &str, reason: &str) -> ConfigError {
     ConfigError::new(format!("invalid value {text:?} for --{flag}: {reason}"))
 }
 
-fn parse(url: &str) -> Result<PlainUrl, String> {
+pub(super) fn parse(url: &str) -> Result<PlainUrl, String> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     match scheme {
         "http" => {}

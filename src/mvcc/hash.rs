@@ -9,7 +9,6 @@ use super::Error;
 use super::read_view::ReadView;
 use super::row::read_history;
 use super::state_cursor::{Found, Value};
-use super::store::member_row;
 use crate::storage::varint::put_bytes;
 use crate::storage::{Bounds, Family, Scan, keys};
 use xxhash_rust::xxh3::xxh3_128;
@@ -40,9 +39,8 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
     // Where the state is of, not what it is: blank entries move it.
     head.applied = None;
     emit(b'm', &[&head.encode()]);
-    for member in view.published().members.iter() {
-        emit(b'n', &[&member.node.to_be_bytes(), &member_row(member)]);
-    }
+    let roster = &view.published().roster;
+    roster.each(|key, row| emit(b'n', &[key, row]));
 
     view.published().alarms.hash(&mut emit);
     if let Some(version) = &view.published().downgrade {

@@ -26,6 +26,7 @@
 //!   [`write_compact`]: the one command that makes the past unreadable.
 //! * [`lease_rows`]: leases and which keys go with them. [`write_lease`]: granting and revoking.
 //!   [`lease_feed`]: who hears of it.
+//! * [`roster`]: what is replicated of members. [`write_members`]: changes of it.
 //! * [`refusal`]: why a valid command or read is not carried out.
 //! * [`alarms`]: what is wrong with which member. [`downgrade`]: a note.
 //! * [`events`]: what was changed, in order, and what was before it.
@@ -48,11 +49,13 @@ pub mod overlay;
 pub mod range;
 pub mod read_view;
 pub mod refusal;
+pub mod roster;
 pub mod row;
 pub mod state_cursor;
 pub mod store;
 mod write_compact;
 pub mod write_lease;
+pub mod write_members;
 pub mod write_txn;
 pub mod writer;
 
@@ -64,7 +67,8 @@ pub use meters::StoreMeters;
 pub use overlay::PendingEvent;
 pub use read_view::ReadView;
 pub use refusal::Refusal;
-pub use store::{Label, MemberAttributes, Membership, Sizes, Store, StoreOptions};
+pub use roster::{MemberAttributes, Roster};
+pub use store::{Label, Membership, Sizes, Store, StoreOptions};
 pub use write_lease::Fence;
 pub use write_txn::WriteTxn;
 pub use writer::Writer;

@@ -26,4 +26,10 @@ pub enum Refusal {
     /// The command would touch more bytes than one atomic batch may hold.
     #[error("the command is too large to apply at once")]
     TooLarge,
+    /// A member that was removed speaks up.
+    #[error("the member has been permanently removed from the cluster")]
+    MemberRemoved,
+    /// The member's id belongs to another data directory.
+    #[error("the member is known with another data directory")]
+    MemberKnownElsewhere,
 }

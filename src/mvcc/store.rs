@@ -8,10 +8,11 @@ use super::head::Head;
 use super::lease_feed::LeaseFeed;
 use super::meters::StoreMeters;
 use super::read_view::ReadView;
+use super::roster::Roster;
 use super::{Error, hash};
-use crate::storage::varint::{Input, Malformed, put_bytes, put_u64};
-use crate::storage::{Bounds, Engine, EngineOptions, Family, Scan, View, keys};
-use crate::types::{NodeId, Position, Revision};
+use crate::storage::varint::{Input, Malformed, put_u64};
+use crate::storage::{Engine, EngineOptions, Family, View, keys};
+use crate::types::{Position, Revision};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::path::Path;
@@ -39,14 +40,6 @@ impl Default for StoreOptions {
             meters: Arc::default(),
         }
     }
-}
-
-/// What a member published of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberAttributes {
-    pub node: NodeId,
-    pub name: String,
-    pub client_urls: Vec<String>,
 }
 
 /// The last Raft membership that was applied, in Raft's own encoding, and where.
@@ -86,9 +79,9 @@ pub struct Published {
     pub head: Head,
     pub index: CountIndex,
     pub floor: Arc<Floor>,
-    pub members: Arc<[MemberAttributes]>,
     pub alarms: Alarms,
     pub downgrade: DowngradeTarget,
+    pub roster: Arc<Roster>,
 }
 
 /// Invariant: whoever writes to the engine holds `writing` until what it wrote is published, so
@@ -174,8 +167,9 @@ impl Store {
         self.published.load().head.applied
     }
 
-    pub fn members(&self) -> Vec<MemberAttributes> {
-        self.published.load().members.to_vec()
+    /// What is replicated of members beside Raft's membership.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.published.load().roster)
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -286,52 +280,4 @@ pub(super) fn read_membership(view: &View<'_>) -> Result<Option<Membership>, Err
         what: "meta/membership",
     })?;
     Ok(Some((position, Bytes::copy_from_slice(input.rest()))))
-}
-
-pub(super) fn member_row(member: &MemberAttributes) -> Vec<u8> {
-    let mut row = Vec::new();
-    put_bytes(&mut row, member.name.as_bytes());
-    for url in &member.client_urls {
-        put_bytes(&mut row, url.as_bytes());
-    }
-    row
-}
-
-pub(super) fn read_members(view: &View<'_>) -> Result<Vec<MemberAttributes>, Error> {
-    let corrupt = || Error::Corrupt {
-        what: "meta/member",
-    };
-    let bounds = Bounds {
-        lower: keys::MEMBER_PREFIX.to_vec(),
-        upper: None,
-    };
-    let mut rows = view.cursor(Family::Meta, bounds, Scan::Short)?;
-    let mut members = Vec::new();
-    while let Some((key, row)) = rows.row() {
-        let Some(node) = key.strip_prefix(keys::MEMBER_PREFIX) else {
-            break;
-        };
-        let node = node
-            .try_into()
-            .map(u64::from_be_bytes)
-            .map_err(|_| corrupt())?;
-        let mut input = Input::new(row);
-        let mut text = || -> Result<String, Error> {
-            let bytes = input.bytes().map_err(|_| corrupt())?;
-            String::from_utf8(bytes.to_vec()).map_err(|_| corrupt())
-        };
-        let name = text()?;
-        let mut client_urls = Vec::new();
-        while !input.is_empty() {
-            let bytes = input.bytes().map_err(|_| corrupt())?;
-            client_urls.push(String::from_utf8(bytes.to_vec()).map_err(|_| corrupt())?);
-        }
-        members.push(MemberAttributes {
-            node,
-            name,
-            client_urls,
-        });
-        rows.advance()?;
-    }
-    Ok(members)
 }

@@ -12,9 +12,10 @@ use super::metadata_cache::Known;
 use super::meters::StoreMeters;
 use super::overlay::{Ended, Live, Overlay, PendingEvent};
 use super::range::{check_revision_in_txn, range};
+use super::roster::Roster;
 use super::row::{Change, Event, Meta, Stored, read_current};
 use super::state_cursor::{At, Source, StateCursor, Value};
-use super::store::{MemberAttributes, Membership};
+use super::store::Membership;
 use super::write_lease::PendingLeases;
 use super::writer::Writer;
 use super::{Error, Refusal};
@@ -40,10 +41,11 @@ pub(super) struct Changes {
     pub(super) head: Head,
     pub(super) overlay: Overlay,
     pub(super) membership: Option<Membership>,
-    pub(super) members: Vec<MemberAttributes>,
     pub(super) leases: PendingLeases,
     pub(super) alarms: Alarms,
     pub(super) downgrade: DowngradeTarget,
+    /// If it changed.
+    pub(super) roster: Option<Roster>,
 }
 
 /// What the metadata cache may keep of a live version.
@@ -76,7 +78,7 @@ pub(super) struct Old {
 }
 
 pub struct WriteTxn<'w> {
-    writer: &'w mut Writer,
+    pub(super) writer: &'w mut Writer,
     pub(super) changes: Changes,
     /// Changes of the command so far.
     sub: u32,
@@ -98,10 +100,10 @@ impl<'w> WriteTxn<'w> {
             head: writer.head.clone(),
             overlay: Overlay::default(),
             membership: None,
-            members: Vec::new(),
             leases: PendingLeases::default(),
             alarms: writer.alarms.clone(),
             downgrade: writer.downgrade.clone(),
+            roster: None,
         };
         Self {
             writer,
@@ -136,13 +138,6 @@ impl<'w> WriteTxn<'w> {
 
     pub fn set_membership(&mut self, position: Position, bytes: Bytes) {
         self.changes.membership = Some((position, bytes));
-    }
-
-    pub fn publish_member(&mut self, member: MemberAttributes) {
-        self.changes
-            .members
-            .retain(|other| other.node != member.node);
-        self.changes.members.push(member);
     }
 
     /// How much was collected, about.

@@ -7,10 +7,8 @@ use super::downgrade::{self, DowngradeTarget};
 use super::head::Head;
 use super::metadata_cache::MetadataCache;
 use super::overlay::PendingEvent;
-use super::store::{
-    Floor, MemberAttributes, Membership, Published, Store, StoreOptions, read_head, read_members,
-    read_membership,
-};
+use super::roster::Roster;
+use super::store::{Floor, Membership, Published, Store, StoreOptions, read_head, read_membership};
 use super::write_txn::WriteTxn;
 use crate::storage::{Engine, Family, keys};
 use std::path::Path;
@@ -23,9 +21,9 @@ pub struct Writer {
     pub(super) index: CountIndex,
     pub(super) floor: Arc<Floor>,
     pub(super) membership: Option<Membership>,
-    pub(super) members: Arc<[MemberAttributes]>,
     pub(super) alarms: Alarms,
     pub(super) downgrade: DowngradeTarget,
+    pub(super) roster: Arc<Roster>,
 }
 
 impl Writer {
@@ -35,9 +33,9 @@ impl Writer {
         let view = engine.latest();
         let head = read_head(&view)?;
         let membership = read_membership(&view)?;
-        let members: Arc<[_]> = read_members(&view)?.into();
         let alarms = Alarms::read(&view)?;
         let downgrade = downgrade::read(&view)?;
+        let roster = Arc::new(Roster::read(&view)?);
         let index = CountIndex::build(&view, options.hash_seed)?;
         drop(view);
         let floor = Arc::new(Floor {
@@ -49,9 +47,9 @@ impl Writer {
             head: head.clone(),
             index: index.clone(),
             floor: Arc::clone(&floor),
-            members: Arc::clone(&members),
             alarms: alarms.clone(),
             downgrade: downgrade.clone(),
+            roster: Arc::clone(&roster),
         };
         let cache = MetadataCache::new(options.metadata_cache_bytes, options.hash_seed);
         let store = Arc::new(Store::new(engine, published, options.meters.clone()));
@@ -62,9 +60,9 @@ impl Writer {
             index,
             floor,
             membership,
-            members,
             alarms,
             downgrade,
+            roster,
         })
     }
 
@@ -111,14 +109,8 @@ impl Writer {
         if changes.membership.is_some() {
             self.membership = changes.membership;
         }
-        if !changes.members.is_empty() {
-            let mut members = self.members.to_vec();
-            for changed in changes.members {
-                members.retain(|member| member.node != changed.node);
-                members.push(changed);
-            }
-            members.sort_by_key(|member| member.node);
-            self.members = members.into();
+        if let Some(roster) = changes.roster {
+            self.roster = Arc::new(roster);
         }
         self.alarms = changes.alarms;
         self.downgrade = changes.downgrade;
@@ -130,9 +122,9 @@ impl Writer {
             head: self.head.clone(),
             index: self.index.clone(),
             floor: Arc::clone(&self.floor),
-            members: Arc::clone(&self.members),
             alarms: self.alarms.clone(),
             downgrade: self.downgrade.clone(),
+            roster: Arc::clone(&self.roster),
         })?;
         self.store.lease_feed().publish(&changes.leases);
         let meters = self.store.meters();
@@ -202,9 +194,8 @@ impl super::write_txn::Changes {
             let row = super::store::membership_row(membership);
             batch.put(Family::Meta, keys::MEMBERSHIP, &row);
         }
-        for member in &self.members {
-            let row = super::store::member_row(member);
-            batch.put(Family::Meta, &keys::member(member.node), &row);
+        if let Some(roster) = &self.roster {
+            roster.write(&mut batch);
         }
         batch
     }

@@ -1,20 +1,22 @@
 //! Consensus' side of a member: opened, run and closed on Raft's runtime.
 
-use super::Identity;
-use super::bootstrap::ask_founders;
+use super::beginning::Beginning;
 use super::data_dir::DataDir;
-use super::founding::Founding;
-use super::housekeeping::{Housekeeping, successor};
+use super::hand_over::hand_over;
+use super::housekeeping::Housekeeping;
+use super::join::claim_own_id;
+use super::reconfigure_rules::Rules;
+use super::reconfigurer::Reconfigurer;
 use super::sweeper::Sweeper;
-use crate::config::{ClusterState, Config};
+use super::{Identity, removal};
+use crate::config::Config;
 use crate::env::{Env, Listener, Worker};
 use crate::raft::log::{LogOptions, SegmentedLog};
 use crate::raft::{
-    AddressBook, Applier, Consensus, LeaderHint, LinkTimes, Links, Parts, PeerService, Pins,
-    Receiver, Role, SelfIdentity, Snapshots, StateDir, Timers, probe,
+    AddressBook, Applier, Consensus, LinkTimes, Links, Parts, PeerService, Pins, REMOVED, Receiver,
+    SelfIdentity, Snapshots, StateDir, Timers, probe,
 };
 use crate::state_machine::StateOptions;
-use crate::types::HexId;
 use crate::watch::Hub;
 use anyhow::Context;
 use futures_util::stream;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tonic::transport::Server;
 
 /// HTTP/2 windows of the peer port: the appends in flight of one round trip.
@@ -45,6 +47,7 @@ pub struct Running {
     /// The peer port, for calls that the doors' side answers.
     pub peers: PeerService,
     pub sweeper: Sweeper,
+    pub reconfigurer: Reconfigurer,
 }
 
 /// Runs consensus on the current runtime until `stop` turns true or something fatal happens.
@@ -59,27 +62,14 @@ pub async fn run(
     running: oneshot::Sender<Running>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let founding = Founding::new(&config.initial_cluster, &config.initial_cluster_token);
     let disk = env.disk.clone();
-    let is_new = config.initial_cluster_state == ClusterState::New;
-    anyhow::ensure!(
-        is_new || DataDir::exists(&config.data_dir, disk.as_ref())?,
-        "--initial-cluster-state existing: {} is empty, and a new member cannot join a running \
-         cluster yet",
-        config.data_dir.display()
-    );
     let owner = DataDir::owner(&config.data_dir, disk.as_ref())?;
-    let (cluster, node, founders) = match owner {
-        // As etcd does: the flags count where there is no member yet.
-        Some((cluster, node)) if Founding::is_by_default(&config) => (cluster, node, [].into()),
-        _ => {
-            let node = founding
-                .id_of(&config.name)
-                .with_context(|| format!("{:?} is not in --initial-cluster", config.name))?;
-            let founders = founding.members.keys().copied().collect();
-            (founding.cluster, node, founders)
-        }
+    let mut stopping = stop.clone();
+    let beginning = tokio::select! {
+        beginning = Beginning::find(&config, &env, owner) => beginning?,
+        _ = stopping.wait_for(|stop| *stop) => return Ok(()),
     };
+    let (cluster, node) = beginning.identity();
     let mut data_dir = DataDir::open(
         &config.data_dir,
         disk.clone(),
@@ -96,7 +86,7 @@ pub async fn run(
     let member_dir = data_dir.member_dir.clone();
     let pins = Pins::open(
         me,
-        founders,
+        beginning.founders(),
         disk.clone(),
         member_dir.join("peers.json"),
         env.threads.worker("files")?,
@@ -107,7 +97,7 @@ pub async fn run(
     };
     let times = LinkTimes::from_election_timeout(timers.election);
     let addresses = AddressBook::new(config.peer_dial.clone());
-    let links = Links::new(me, env.network.clone(), addresses, times);
+    let links = Links::new(pins.clone(), env.network.clone(), addresses, times);
 
     let closer = env.threads.worker("close")?;
     let log_dir = member_dir.join("log");
@@ -116,7 +106,7 @@ pub async fn run(
     let member = Opened {
         config,
         env,
-        founding,
+        beginning,
         me,
         pins,
         links,
@@ -136,7 +126,7 @@ pub async fn run(
 struct Opened {
     config: Config,
     env: Env,
-    founding: Founding,
+    beginning: Beginning,
     me: SelfIdentity,
     pins: Pins,
     links: Links,
@@ -157,7 +147,7 @@ impl Opened {
         let Self {
             config,
             env,
-            founding,
+            beginning,
             me,
             pins,
             links,
@@ -201,12 +191,10 @@ impl Opened {
         for listener in listeners {
             tasks.spawn(serve_peers(listener, service.clone(), times));
         }
-        if is_pristine {
-            tracing::info!(member = %HexId(me.node), cluster = %HexId(me.cluster), "first start");
-            let asked = ask_founders(&founding.members, &links, &pins, timers.election);
+        if !data_dir.identity.bootstrapped {
             let mut stopping = stop.clone();
             tokio::select! {
-                asked = asked => asked?,
+                prepared = beginning.prepare(&links, &pins, &log, timers.election) => prepared?,
                 _ = stopping.wait_for(|stop| *stop) => return Ok(()),
             }
         }
@@ -228,17 +216,22 @@ impl Opened {
             // In this order: a directory that is marked and whose log holds nothing has lost it. After
             // a crash in between the log says that the founders have been asked. Nobody can ask this
             // member for its vote before it is marked.
-            consensus
-                .found(founding.members)
-                .await
-                .context("found the cluster")?;
+            if let Beginning::Founding(founding, _) = beginning {
+                let found = consensus.found(founding.members).await;
+                found.context("found the cluster")?;
+            }
             data_dir
                 .mark_bootstrapped()
                 .context("mark the data directory as bootstrapped")?;
         }
-        let members = consensus.clone();
-        pins.set_membership(move |node| members.status().membership.get_node(&node).is_some());
-        service.set_consensus(consensus.clone());
+        pins.set_census(consensus.downgrade());
+        let rules = Rules {
+            is_strict: config.strict_reconfig_check,
+            learners_max: config.max_learners,
+        };
+        let reconfigurer = Reconfigurer::new(consensus.clone(), me.node, rules);
+        service.set_consensus(consensus.clone(), Arc::new(reconfigurer.clone()));
+        tasks.spawn(reconfigurer.clone().promote_when_ready());
         tasks.spawn(Housekeeping::new(consensus.clone(), sends, config.snapshot_count).run());
         tasks.spawn(probe(consensus.clone(), links.clone()));
         let sweeper = Sweeper::new(consensus.store().clone(), env.threads.worker("sweeper")?);
@@ -246,28 +239,43 @@ impl Opened {
         let identity = Identity {
             cluster_id: me.cluster,
             member_id: me.node,
-            name: config.name,
+            name: config.name.clone(),
         };
         // Nobody waits any more if the start was given up meanwhile; `stop` says so too.
         running
             .send(Running {
                 identity,
                 consensus: consensus.clone(),
-                links,
+                links: links.clone(),
                 hub: hub.clone(),
                 peers: service.clone(),
                 sweeper,
+                reconfigurer,
             })
             .ok();
 
         let mut stopping = stop.clone();
-        let outcome = tokio::select! {
-            reason = fatal_reasons.recv() => Err(reason.unwrap_or_default()),
-            reason = consensus.stopped() => Err(reason),
-            _ = stopping.wait_for(|stop| *stop) => Ok(()),
+        let end = tokio::select! {
+            reason = fatal_reasons.recv() => End::Fatal(reason.unwrap_or_default()),
+            reason = consensus.stopped() => End::Fatal(reason),
+            Err(reason) = claim_own_id(&consensus, &links) => End::Fatal(reason.to_string()),
+            () = removal::told(&consensus, &links) => End::Removed,
+            _ = stopping.wait_for(|stop| *stop) => End::Asked,
         };
-        if outcome.is_ok() {
-            hand_over(&consensus).await;
+        match &end {
+            End::Asked => hand_over(&consensus).await,
+            End::Removed => {
+                tracing::error!("{REMOVED}");
+                tracing::error!(
+                    data_dir = %config.data_dir.display(),
+                    "data-dir used by this member must be removed"
+                );
+                if let Err(error) = data_dir.mark_removed() {
+                    // It will be told again.
+                    tracing::warn!(%error, "the data directory is not marked as removed");
+                }
+            }
+            End::Fatal(_) => {}
         }
         hub.close();
         let stopped = timeout(CLOSE_TIMEOUT, async {
@@ -277,41 +285,18 @@ impl Opened {
             closer.run(move || store.flush()).await
         });
         let flushed = stopped.await;
-        match outcome {
-            Err(reason) => anyhow::bail!("consensus had to stop: {reason}"),
-            Ok(()) => flushed.context(DISK_HANGS)??.context("flush the state"),
+        match end {
+            End::Fatal(reason) => anyhow::bail!("consensus had to stop: {reason}"),
+            End::Asked | End::Removed => flushed.context(DISK_HANGS)??.context("flush the state"),
         }
     }
 }
 
-/// A leader that is told to stop asks the most advanced voter to take over, and waits two election
-/// timeouts for it at most. openraft's transfer may fail without a word, so it asks again and again.
-async fn hand_over(consensus: &Consensus) {
-    let patience = consensus.timers().election * 2;
-    let until = Instant::now() + patience;
-    let mut leaders = consensus.leader_watch();
-    let mut asked = false;
-    while Instant::now() < until {
-        let status = consensus.status();
-        if status.role != Role::Leader || matches!(leaders.hint(), LeaderHint::Other(..)) {
-            if asked && matches!(leaders.hint(), LeaderHint::Nobody) {
-                // Somebody stands for election: wait for its outcome.
-                leaders.changed(patience / 10).await;
-                continue;
-            }
-            return;
-        }
-        let Some(to) = successor(&status) else { return };
-        if !std::mem::replace(&mut asked, true) {
-            tracing::info!(to = %HexId(to), "handing over leadership");
-        }
-        if let Err(error) = consensus.transfer_leadership(to).await {
-            tracing::warn!(%error, "leadership not handed over");
-            return;
-        }
-        leaders.changed(patience / 10).await;
-    }
-    tracing::warn!("leadership was not taken over in time");
+/// Why a member stops.
+enum End {
+    Asked,
+    Removed,
+    Fatal(String),
 }
 
 async fn serve_peers(listener: Box<dyn Listener>, service: PeerService, times: LinkTimes) {

@@ -11,7 +11,7 @@
 
 use crate::env::disk::{read_file, write_file_durably};
 use crate::env::{Disk, Randomness};
-use crate::raft::check_formats;
+use crate::raft::{REMOVED, check_formats};
 use crate::types::{ClusterId, HexId, NodeId};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub(super) struct IdentityFile {
     /// A majority of the founding members did not know this node with another directory: it may
     /// take part in elections.
     pub bootstrapped: bool,
+    /// The member was told that it was removed from the cluster: the directory has served.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 /// An opened, locked data directory.
@@ -80,6 +83,7 @@ impl DataDir {
             node,
             incarnation: randomness.next_u64().max(1),
             bootstrapped: false,
+            removed: false,
         });
         let mut opened = Self {
             member_dir,
@@ -103,19 +107,30 @@ impl DataDir {
     }
 
     /// Whose directory this is, if somebody's who may take part in elections.
+    ///
+    /// # Errors
+    /// It cannot be read, or its member was removed from the cluster.
     pub(super) fn owner(
         data_dir: &Path,
         disk: &dyn Disk,
     ) -> anyhow::Result<Option<(ClusterId, NodeId)>> {
         let identity = read_identity(disk, &data_dir.join("member"))?;
+        if let Some(identity) = identity.as_ref().filter(|identity| identity.removed) {
+            bail!(
+                "{REMOVED}: data directory {} was member {}'s; remove it and add a new member",
+                data_dir.display(),
+                HexId(identity.node)
+            );
+        }
         Ok(identity
             .filter(|identity| identity.bootstrapped)
             .map(|identity| (identity.cluster, identity.node)))
     }
 
-    /// Whether a member has lived in this directory.
-    pub(super) fn exists(data_dir: &Path, disk: &dyn Disk) -> io::Result<bool> {
-        disk.exists(&data_dir.join("member").join(IDENTITY))
+    /// Remembers durably that the member was removed.
+    pub(super) fn mark_removed(&mut self) -> io::Result<()> {
+        self.identity.removed = true;
+        self.store()
     }
 
     /// Remembers durably that this directory may vote.

@@ -24,6 +24,7 @@ impl Founding {
                 let member = MemberNode {
                     name: name.clone(),
                     peer_urls: urls.clone(),
+                    votes: true,
                 };
                 (member_id(urls, token), member)
             })
@@ -65,7 +66,7 @@ fn member_id(peer_urls: &[String], token: &str) -> NodeId {
     first_eight(&hash.finalize())
 }
 
-fn first_eight(digest: &[u8]) -> u64 {
+pub(super) fn first_eight(digest: &[u8]) -> u64 {
     digest
         .iter()
         .take(8)

@@ -7,33 +7,42 @@
 //! | file | what |
 //! |---|---|
 //! | [`core`] | opens the directory, joins the cluster, runs consensus and housekeeping |
-//! | [`data_dir`] [`founding`] [`bootstrap`] | whose directory, which ids, the first start |
+//! | [`data_dir`] [`beginning`] | whose directory; founder, joining, or here before |
+//! | [`founding`] [`bootstrap`] [`join`] | which ids, the first start of a founder; of one that joins |
 //! | [`propose`] | commands into the log, in batches |
 //! | [`read`] [`short`] | read rounds; which reads are short |
 //! | [`leases`] | who keeps the time of leases, renews them and ends them |
 //! | [`meters`] | what is counted |
-//! | [`membership`] | who is in the cluster, for doors |
 //! | [`watch`](mod@watch) | streams of watchers, and reading for those that are behind |
 //! | [`alarms`] | alarms and the quota, for doors |
 //! | [`move_leader`] | leadership moved to a named member |
 //! | [`upkeep`] [`disk_watch`] [`auto_compaction`] | what a member does without being asked |
+//! | [`membership`] | who is in the cluster, and changes of it, for doors |
+//! | [`reconfigurer`] [`reconfigure_rules`] | the leader's side of a change, and which are allowed |
+//! | [`removal`] [`hand_over`] | a member that was removed; giving up leadership |
 //! | [`housekeeping`] [`sweeper`] | snapshots, purge, laggards, a hung disk; compacted revisions |
 
 mod alarms;
 mod auto_compaction;
+mod beginning;
 mod bootstrap;
 pub mod core;
 mod data_dir;
 mod disk_watch;
 mod error;
 mod founding;
+mod hand_over;
 mod housekeeping;
+mod join;
 mod leases;
 mod membership;
 mod meters;
 mod move_leader;
 mod propose;
 mod read;
+mod reconfigure_rules;
+mod reconfigurer;
+mod removal;
 mod short;
 mod sweeper;
 mod upkeep;
@@ -42,16 +51,18 @@ mod weight;
 
 pub use error::NodeError;
 pub use leases::TimeToLive;
-pub use membership::Member;
+pub use membership::{Member, ReconfigureError};
 pub use meters::NodeMeters;
 pub use move_leader::MoveFailure;
+pub use reconfigure_rules::{Reconfiguration, Refused, Rules};
+pub use reconfigurer::Reconfigurer;
 pub use upkeep::Upkeep;
 pub use watch::WatchStream;
 
 use crate::config::Config;
-use crate::env::{Env, Randomness, Worker};
+use crate::env::{Clock, Env, Randomness, Worker};
 use crate::mvcc::{Sizes, Store};
-use crate::raft::{Consensus, Links, PeerMeters, Role};
+use crate::raft::{Consensus, Links, PeerMeters};
 use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
 use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
@@ -96,6 +107,8 @@ struct Inner {
     raising: Mutex<()>,
     /// Of this side; they end with the last clone.
     _tasks: JoinSet<()>,
+    reconfigurer: Reconfigurer,
+    clock: Arc<dyn Clock>,
 }
 
 /// Which member this is, of which cluster.
@@ -168,6 +181,8 @@ impl Node {
             links: running.links.separate(),
             raising: Mutex::default(),
             _tasks: tasks,
+            reconfigurer: running.reconfigurer.clone(),
+            clock: env.clock.clone(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -296,7 +311,7 @@ impl Node {
             term: status.term,
             committed_index: status.committed.map_or(0, |at| at.index),
             applied_index: store.applied().map_or(0, |at| at.index),
-            is_learner: status.role == Role::Learner,
+            is_learner: self.is_learner(),
             bytes_on_disk: sizes.on_disk,
             bytes_in_use: sizes.logical_in_use,
             errors: no_leader
@@ -315,13 +330,6 @@ impl Node {
 
     pub fn is_defragmenting(&self) -> bool {
         self.inner.sweeper.is_defragmenting()
-    }
-
-    pub fn members(&self) -> Vec<Member> {
-        membership::members(
-            &self.inner.consensus.status().membership,
-            &self.store().members(),
-        )
     }
 
     /// The store's latest revision here, for headers of answers that read nothing.

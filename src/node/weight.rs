@@ -18,6 +18,7 @@ pub(super) fn weight(command: &Command) -> usize {
             | Command::LeaseGrant { .. }
             | Command::LeaseRevoke { .. }
             | Command::Alarm(_)
+            | Command::ClaimMember { .. }
             | Command::Downgrade { .. } => 0,
             Command::LeaseCheckpoint { marks, .. } => size_of_val(marks.as_slice()),
             Command::PublishMember(member) => of_member(member),
@@ -35,6 +36,7 @@ pub(super) fn is_urgent(command: &Command) -> bool {
         | Command::Compact { .. }
         | Command::LeaseGrant { .. }
         | Command::PublishMember(_)
+        | Command::ClaimMember { .. }
         | Command::Downgrade { .. } => false,
     }
 }

@@ -17,11 +17,14 @@ impl AddressBook {
 
     /// The `host:port` to dial for a member, from its first usable peer URL.
     pub fn dial(&self, member: &MemberNode) -> Option<String> {
-        let by_override = member
-            .peer_urls
-            .iter()
-            .find_map(|url| self.overrides.get(url).cloned());
-        by_override.or_else(|| member.peer_urls.iter().find_map(|url| authority(url)))
+        self.dial_any(&member.peer_urls)
+    }
+
+    /// The same from peer URLs.
+    pub fn dial_any(&self, peer_urls: &[String]) -> Option<String> {
+        let mut urls = peer_urls.iter();
+        let by_override = urls.find_map(|url| self.overrides.get(url).cloned());
+        by_override.or_else(|| peer_urls.iter().find_map(|url| authority(url)))
     }
 }
 
@@ -40,6 +43,7 @@ mod tests {
         MemberNode {
             name: "n".into(),
             peer_urls: urls.iter().map(ToString::to_string).collect(),
+            votes: true,
         }
     }
 

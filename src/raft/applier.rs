@@ -10,7 +10,7 @@ use super::snapshot::{Snapshot, Snapshots, stored_membership};
 use super::snapshot_dir::SnapshotDir;
 use super::state_dir::StateDir;
 use super::type_config::{
-    Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id_of, position_of,
+    Entry, LogId, Membership, SnapshotMeta, StoredMembership, TypeConfig, log_id_of, position_of,
 };
 use super::wire::encode_membership;
 use crate::env::Worker;
@@ -18,11 +18,13 @@ use crate::mvcc::Store;
 use crate::state_machine::codec::is_puts_only;
 use crate::state_machine::{Entry as StateEntry, EntryBody, StateMachine};
 use crate::telemetry::metrics::Counter;
+use crate::types::NodeId;
 use crate::watch::Hub;
 use arc_swap::ArcSwap;
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,6 +121,13 @@ impl Applier {
         self.installs.clone()
     }
 
+    /// Who is in the membership that was applied last.
+    fn members(&self) -> io::Result<BTreeSet<NodeId>> {
+        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = stored_membership(machine.membership().as_ref())?;
+        Ok(ids(stored.membership()))
+    }
+
     async fn step(
         &self,
         entries: Vec<StateEntry>,
@@ -162,7 +171,7 @@ impl Applier {
 fn is_light(entries: &[StateEntry]) -> bool {
     let few = entries.len() <= INLINE_ENTRIES_MAX;
     few && entries.iter().all(|entry| match &entry.body {
-        EntryBody::Blank | EntryBody::Membership(_) => true,
+        EntryBody::Blank | EntryBody::Membership { .. } => true,
         EntryBody::Commands(batch) => batch.len() <= INLINE_BYTES_MAX && is_puts_only(batch),
     })
 }
@@ -171,20 +180,35 @@ fn is_light(entries: &[StateEntry]) -> bool {
 fn weight(entry: &StateEntry) -> usize {
     match &entry.body {
         EntryBody::Blank => 0,
-        EntryBody::Membership(bytes) | EntryBody::Commands(bytes) => bytes.len(),
+        EntryBody::Membership { bytes, .. } | EntryBody::Commands(bytes) => bytes.len(),
     }
 }
 
-fn state_entry(entry: Entry) -> StateEntry {
+/// Turns entries into what the state machine takes; `members` are those of the membership before,
+/// once it was needed.
+fn state_entry(
+    entry: Entry,
+    members: &mut Option<BTreeSet<NodeId>>,
+    before: impl FnOnce() -> io::Result<BTreeSet<NodeId>>,
+) -> io::Result<StateEntry> {
     let position = position_of(&entry.log_id);
     let body = match entry.payload {
         EntryPayload::Blank => EntryBody::Blank,
         EntryPayload::Normal(batch) => EntryBody::Commands(batch.0),
         EntryPayload::Membership(membership) => {
-            EntryBody::Membership(encode_membership(&membership))
+            let before = members.take().map_or_else(before, Ok)?;
+            let now = members.insert(ids(&membership));
+            EntryBody::Membership {
+                bytes: encode_membership(&membership),
+                removed: before.difference(now).copied().collect(),
+            }
         }
     };
-    StateEntry { position, body }
+    Ok(StateEntry { position, body })
+}
+
+fn ids(membership: &Membership) -> BTreeSet<NodeId> {
+    membership.nodes().map(|(node, _)| *node).collect()
 }
 
 impl RaftStateMachine<TypeConfig> for Applier {
@@ -202,9 +226,10 @@ impl RaftStateMachine<TypeConfig> for Applier {
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
         let (mut step, mut responders, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut members = None;
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let entry = state_entry(entry);
+            let entry = state_entry(entry, &mut members, || self.members())?;
             bytes += weight(&entry);
             step.push(entry);
             responders.push(responder);

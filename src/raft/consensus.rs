@@ -3,12 +3,14 @@
 //! A [`Consensus`] is made on the runtime that it lives on; its methods may be called from any.
 
 use super::applier::{Applier, SharedStore};
+use super::contacts::Contacts;
 use super::factory::{Kicks, PeerNetworks};
 use super::identity::Pins;
 use super::leader_watch::LeaderWatch;
 use super::links::Links;
 use super::log::SegmentedLog;
 use super::log_store::LogStore;
+use super::membership;
 use super::network::NetworkTimes;
 use super::quorum_round::QuorumRound;
 use super::status::{Role, Status};
@@ -24,13 +26,11 @@ use openraft::errors::{
     ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError,
 };
 use openraft::raft::{AppendEntriesRequest, ClientWriteResult};
-use openraft::{
-    ChangeMembers, Config, Instant as _, LinearizerOption, Raft, ServerState, SnapshotPolicy,
-};
+use openraft::{Config, Instant as _, LinearizerOption, Raft, ServerState, SnapshotPolicy};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -97,6 +97,17 @@ pub struct Consensus {
     inner: Arc<Inner>,
 }
 
+/// A [`Consensus`] that is not kept alive.
+pub struct WeakConsensus {
+    inner: Weak<Inner>,
+}
+
+impl WeakConsensus {
+    pub(super) fn upgrade(&self) -> Option<Consensus> {
+        self.inner.upgrade().map(|inner| Consensus { inner })
+    }
+}
+
 struct Inner {
     raft: Raft<TypeConfig, Applier>,
     log: SegmentedLog,
@@ -106,6 +117,7 @@ struct Inner {
     store_is_slow: Arc<AtomicBool>,
     slow_applies: Arc<Counter>,
     kicks: Kicks,
+    contacts: Contacts,
     links: Links,
     runtime: Handle,
     timers: Timers,
@@ -130,7 +142,8 @@ impl Consensus {
         let slow_applies = applier.slow_applies();
         let kicks = Kicks::default();
         let times = NetworkTimes::from_election_timeout(timers.election);
-        let networks = PeerNetworks::new(links.clone(), times, kicks.clone());
+        let contacts = Contacts::new(timers.election);
+        let networks = PeerNetworks::new(links.clone(), times, kicks.clone(), contacts.clone());
         let node = pins.me().node;
         let raft = Raft::new(
             node,
@@ -152,19 +165,36 @@ impl Consensus {
             store_is_slow,
             slow_applies,
             kicks,
+            contacts,
             links,
             runtime: Handle::current(),
             timers,
             started,
             heard_ms,
         };
-        Ok(Self {
+        let consensus = Self {
             inner: Arc::new(inner),
-        })
+        };
+        tokio::spawn(membership::follow_addresses(
+            consensus.inner.raft.metrics(),
+            consensus.inner.links.clone(),
+        ));
+        Ok(consensus)
+    }
+
+    pub fn downgrade(&self) -> WeakConsensus {
+        WeakConsensus {
+            inner: Arc::downgrade(&self.inner),
+        }
     }
 
     pub(super) fn raft(&self) -> &Raft<TypeConfig, Applier> {
         &self.inner.raft
+    }
+
+    /// How long the others have been answering, as far as this member leads.
+    pub fn contacts(&self) -> &Contacts {
+        &self.inner.contacts
     }
 
     pub fn store(&self) -> &SharedStore {
@@ -341,30 +371,6 @@ impl Consensus {
         self.inner.kicks.kick(node);
     }
 
-    /// Adds a learner (returns at once), for a later [`Self::set_voters`].
-    pub async fn add_learner(&self, node: NodeId, member: MemberNode) -> io::Result<()> {
-        self.inner
-            .raft
-            .add_learner(node, member, false)
-            .await
-            .map_err(io::Error::other)?;
-        Ok(())
-    }
-
-    /// Moves to another set of voters through a joint configuration. The removed leave altogether.
-    pub async fn set_voters(&self, change: ChangeVoters) -> io::Result<()> {
-        let change = match change {
-            ChangeVoters::Add(nodes) => ChangeMembers::AddVoterIds(nodes.into_iter().collect()),
-            ChangeVoters::Remove(nodes) => ChangeMembers::RemoveVoters(nodes.into_iter().collect()),
-        };
-        self.inner
-            .raft
-            .change_membership(change, false)
-            .await
-            .map_err(io::Error::other)?;
-        Ok(())
-    }
-
     /// A leader's call was taken in: it is alive.
     pub(super) fn heard_leader(&self) {
         let ms = u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -388,8 +394,13 @@ impl Consensus {
         vote.committed && vote.leader_id.term == term && vote.leader_id.voted_for == metrics.id
     }
 
+    /// Whether this member is a learner to clients: without a vote, and not just waiting for it.
     pub fn is_learner(&self) -> bool {
-        self.inner.raft.metrics().borrow_watched().state == ServerState::Learner
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let waits = membership.get_node(&metrics.id).is_some_and(|me| me.votes);
+        metrics.state == ServerState::Learner && !waits
     }
 
     /// Waits until this member's state is not older than what it had committed before it started:
@@ -460,12 +471,6 @@ impl Consensus {
             tracing::warn!(%error, "consensus did not stop cleanly");
         }
     }
-}
-
-/// A change of the voters.
-pub enum ChangeVoters {
-    Add(Vec<NodeId>),
-    Remove(Vec<NodeId>),
 }
 
 fn config(timers: Timers) -> Config {

@@ -1,5 +1,6 @@
 //! Makes the networks that openraft asks for, one per peer and purpose.
 
+use super::contacts::Contacts;
 use super::links::Links;
 use super::network::{NetworkTimes, PeerNetwork};
 use super::type_config::{MemberNode, TypeConfig};
@@ -31,30 +32,30 @@ pub(super) struct PeerNetworks {
     links: Links,
     times: NetworkTimes,
     kicks: Kicks,
+    contacts: Contacts,
 }
 
 impl PeerNetworks {
-    pub(super) fn new(links: Links, times: NetworkTimes, kicks: Kicks) -> Self {
+    pub(super) fn new(links: Links, times: NetworkTimes, kicks: Kicks, contacts: Contacts) -> Self {
         Self {
             links,
             times,
             kicks,
+            contacts,
         }
     }
 
     fn network(&self, target: NodeId, member: &MemberNode, heartbeat: bool) -> PeerNetwork {
-        let links = self
-            .links
-            .to(target, member)
-            .map_err(|error| error.to_string());
-        PeerNetwork::new(
-            target,
-            links,
-            self.links.meters().of(target),
-            self.times,
+        PeerNetwork {
+            node: target,
+            member: member.clone(),
+            links: self.links.clone(),
+            meter: self.links.meters().of(target),
+            times: self.times,
             heartbeat,
-            self.kicks.bell(target),
-        )
+            kick: self.kicks.bell(target),
+            contacts: self.contacts.clone(),
+        }
     }
 }
 

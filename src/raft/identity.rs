@@ -4,6 +4,17 @@
 //! would vote twice in a term, so each data directory has a random *incarnation*; it travels on
 //! every call, the receiver pins the first one that it sees for a node (durably, before it answers)
 //! and refuses any other. A mistaken cluster, target or protocol is refused in the same place.
+//!
+//! Pins are each member's own. What all agree on is the *claim*: a log entry that binds a member's id
+//! to its incarnation, first come, for ever ([`Census`]). A member added to a running cluster claims
+//! its id before it starts, a founder once it runs; a claim counts before a pin. With claims
+//!
+//! * a caller says which incarnation of the receiver it means, so a directory that is not the one
+//!   whose votes count refuses by itself to answer, whatever it believes of its own id;
+//! * a stranger is no stranger if it names the receiver's incarnation. A member that was away while
+//!   another one was added does not know it, and cannot learn of it if it leads: but only the log
+//!   that holds both tells that random number, and to have the log one must have been let in by
+//!   those who know both. A wiped directory cannot name it.
 
 use crate::env::disk::{read_file, write_file_durably};
 use crate::env::{Disk, Worker};
@@ -16,6 +27,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Request, Status};
 
+/// etcd's words to a member that was removed, and of one.
+pub const REMOVED: &str = "the member has been permanently removed from the cluster";
+
 /// Raised when peers of two builds can no longer talk.
 pub(super) const PEER_PROTOCOL: u64 = 1;
 
@@ -23,6 +37,8 @@ const CLUSTER: &str = "quorate-cluster";
 const FROM: &str = "quorate-from";
 const TO: &str = "quorate-to";
 const INCARNATION: &str = "quorate-incarnation";
+/// The incarnation that the caller expects at the other end.
+const TO_INCARNATION: &str = "quorate-to-incarnation";
 const PROTOCOL: &str = "quorate-protocol";
 
 /// This member, as it introduces itself.
@@ -34,15 +50,19 @@ pub struct SelfIdentity {
     pub incarnation: u64,
 }
 
-/// Adds the caller's identity to every call to one peer.
+/// Adds the caller's identity to every call to one peer, and which data directory of the peer it
+/// means, if it knows.
 #[derive(Clone)]
 pub struct Introduce {
     pairs: Arc<[(&'static str, MetadataValue<Ascii>); 5]>,
+    to: NodeId,
+    pins: Pins,
 }
 
 impl Introduce {
-    pub fn new(me: SelfIdentity, to: NodeId) -> Self {
+    pub fn new(pins: Pins, to: NodeId) -> Self {
         let pair = |key, value: u64| (key, MetadataValue::from(value));
+        let me = pins.me();
         Self {
             pairs: Arc::new([
                 pair(CLUSTER, me.cluster),
@@ -51,17 +71,28 @@ impl Introduce {
                 pair(INCARNATION, me.incarnation),
                 pair(PROTOCOL, PEER_PROTOCOL),
             ]),
+            to,
+            pins,
         }
     }
 }
 
 impl tonic::service::Interceptor for Introduce {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
         for (key, value) in self.pairs.iter() {
-            request.metadata_mut().insert(*key, value.clone());
+            metadata.insert(*key, value.clone());
+        }
+        if let Some(incarnation) = self.pins.known(self.to) {
+            metadata.insert(TO_INCARNATION, MetadataValue::from(incarnation));
         }
         Ok(request)
     }
+}
+
+/// Whether a peer answered that this member was removed from the cluster.
+pub fn tells_removal(status: &Status) -> bool {
+    status.code() == tonic::Code::PermissionDenied
 }
 
 /// Who called, once the introduction has been checked.
@@ -82,15 +113,23 @@ pub struct Pins {
 struct Inner {
     me: SelfIdentity,
     founders: BTreeSet<NodeId>,
-    /// Whether the membership in force names a node; consensus comes later than the port.
-    is_member: OnceLock<IsMember>,
+    /// Consensus comes later than the port.
+    census: OnceLock<Box<dyn Census>>,
     table: Mutex<BTreeMap<NodeId, u64>>,
     disk: Arc<dyn Disk>,
     path: PathBuf,
     worker: Worker,
 }
 
-type IsMember = Box<dyn Fn(NodeId) -> bool + Send + Sync>;
+/// What is replicated of who belongs to the cluster.
+pub trait Census: Send + Sync {
+    /// Whether the membership in force names a node.
+    fn is_member(&self, node: NodeId) -> bool;
+    /// Whether a node was removed, for ever.
+    fn is_removed(&self, node: NodeId) -> bool;
+    /// The incarnation that a node's id is bound to.
+    fn claim(&self, node: NodeId) -> Option<u64>;
+}
 
 #[derive(Serialize, Deserialize, Default)]
 struct PinsFile {
@@ -129,7 +168,7 @@ impl Pins {
             inner: Arc::new(Inner {
                 me,
                 founders,
-                is_member: OnceLock::new(),
+                census: OnceLock::new(),
                 table,
                 disk,
                 path,
@@ -142,31 +181,48 @@ impl Pins {
         self.inner.me
     }
 
-    /// From now on the members of this membership may introduce themselves too.
-    pub fn set_membership(&self, is_member: impl Fn(NodeId) -> bool + Send + Sync + 'static) {
+    /// From now on what is replicated of the members counts before what was pinned here.
+    pub fn set_census(&self, census: impl Census + 'static) {
         // A second one would be a bug of the assembly; the first stays.
-        self.inner.is_member.set(Box::new(is_member)).ok();
+        self.inner.census.set(Box::new(census)).ok();
     }
 
     /// A stranger must neither make the file grow nor be pinned in the place of a later member.
     fn may_be_pinned(&self, node: NodeId) -> bool {
-        self.inner.founders.contains(&node) || self.inner.is_member.get().is_some_and(|is| is(node))
+        let census = self.inner.census.get();
+        self.inner.founders.contains(&node) || census.is_some_and(|census| census.is_member(node))
     }
 
+    /// The incarnation that a node is known with: the one its id is bound to, which is the same for
+    /// every member, or else the first that was seen here.
     fn known(&self, node: NodeId) -> Option<u64> {
-        self.inner
-            .table
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&node)
-            .copied()
+        let census = self.inner.census.get();
+        census
+            .and_then(|census| census.claim(node))
+            .or_else(|| self.pinned(node))
+    }
+
+    fn pinned(&self, node: NodeId) -> Option<u64> {
+        let table = self.inner.table.lock();
+        let table = table.unwrap_or_else(PoisonError::into_inner);
+        table.get(&node).copied()
     }
 
     /// Pins what a peer said of itself. `Err` if another incarnation was pinned before.
     pub async fn pin(&self, node: NodeId, incarnation: u64) -> Result<Option<u64>, Status> {
+        self.admit(node, incarnation, false).await
+    }
+
+    /// [`Self::pin`]; a caller that is `vouched_for` need not be known as a member.
+    async fn admit(
+        &self,
+        node: NodeId,
+        incarnation: u64,
+        vouched_for: bool,
+    ) -> Result<Option<u64>, Status> {
         let known = match self.known(node) {
             Some(known) => Some(known),
-            None if self.may_be_pinned(node) => self
+            None if vouched_for || self.may_be_pinned(node) => self
                 .store(node, incarnation)
                 .await
                 .map_err(|error| Status::internal(format!("pin a peer: {error}")))?,
@@ -217,7 +273,7 @@ impl Pins {
     /// Checks the introduction of a call, and pins its incarnation.
     ///
     /// # Errors
-    /// `FAILED_PRECONDITION` with what differs.
+    /// `FAILED_PRECONDITION` with what differs; `PERMISSION_DENIED` to a removed member.
     pub async fn check(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
         let me = self.inner.me;
         let number = |key: &'static str| -> Result<u64, Status> {
@@ -250,7 +306,23 @@ impl Pins {
         }
         let node = number(FROM)?;
         let incarnation = number(INCARNATION)?;
-        let known = self.pin(node, incarnation).await?;
+        let meant = metadata.get(TO_INCARNATION).map(|_| number(TO_INCARNATION));
+        let meant = meant.transpose()?;
+        if let Some(meant) = meant
+            && meant != me.incarnation
+        {
+            return Err(Status::failed_precondition(format!(
+                "a call for member {} with data directory {} reached data directory {}",
+                HexId(me.node),
+                HexId(meant),
+                HexId(me.incarnation)
+            )));
+        }
+        let census = self.inner.census.get();
+        if census.is_some_and(|census| census.is_removed(node)) {
+            return Err(Status::permission_denied(REMOVED));
+        }
+        let known = self.admit(node, incarnation, meant.is_some()).await?;
         Ok(Caller {
             node,
             incarnation,
@@ -260,107 +332,4 @@ impl Pins {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::env::Env;
-    use tonic::service::Interceptor;
-
-    const ME: SelfIdentity = SelfIdentity {
-        cluster: 7,
-        node: 1,
-        incarnation: 11,
-    };
-
-    fn pins(dir: &std::path::Path, worker: Worker) -> Pins {
-        let disk = Env::real().disk;
-        Pins::open(ME, [1, 2, 3].into(), disk, dir.join("peers.json"), worker).unwrap()
-    }
-
-    /// What a peer of this identity sends to a node.
-    fn introduced(peer: SelfIdentity, to: NodeId) -> MetadataMap {
-        let call = Introduce::new(peer, to).call(Request::new(())).unwrap();
-        call.metadata().clone()
-    }
-
-    fn peer(node: NodeId, incarnation: u64) -> SelfIdentity {
-        SelfIdentity {
-            node,
-            incarnation,
-            ..ME
-        }
-    }
-
-    async fn refusal(pins: &Pins, metadata: &MetadataMap) -> String {
-        let refused = pins.check(metadata).await.unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
-        refused.message().to_owned()
-    }
-
-    #[tokio::test]
-    async fn whatever_differs_is_refused_before_anything_is_pinned() {
-        let dir = tempfile::tempdir().unwrap();
-        let pins = pins(dir.path(), Worker::inline());
-        let mut foreign = peer(2, 22);
-        foreign.cluster = 8;
-        let reason = refusal(&pins, &introduced(foreign, 1)).await;
-        assert!(reason.contains("cluster ID mismatch"), "{reason}");
-        let reason = refusal(&pins, &introduced(peer(2, 22), 3)).await;
-        assert!(reason.contains("a call for member 3"), "{reason}");
-        let mut newer = introduced(peer(2, 22), 1);
-        newer.insert(PROTOCOL, MetadataValue::from(PEER_PROTOCOL + 1));
-        let reason = refusal(&pins, &newer).await;
-        assert!(reason.contains("peer protocol"), "{reason}");
-        let mut nameless = introduced(peer(2, 22), 1);
-        nameless.remove(INCARNATION);
-        let reason = refusal(&pins, &nameless).await;
-        assert!(reason.contains(INCARNATION), "{reason}");
-        let reason = refusal(&pins, &introduced(peer(9, 99), 1)).await;
-        assert!(
-            reason.contains("member 9 is not of this cluster"),
-            "{reason}"
-        );
-        assert!(!pins.inner.disk.exists(&pins.inner.path).unwrap());
-    }
-
-    #[tokio::test]
-    async fn a_node_comes_back_with_its_directory_or_not_at_all() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = pins(dir.path(), Worker::inline());
-        let caller = first.check(&introduced(peer(2, 22), 1)).await.unwrap();
-        assert_eq!(caller.known, None);
-        let caller = first.check(&introduced(peer(2, 22), 1)).await.unwrap();
-        assert_eq!(caller.known, Some(22));
-        let again = pins(dir.path(), Worker::inline());
-        let reason = refusal(&again, &introduced(peer(2, 23), 1)).await;
-        assert!(reason.contains("already been bootstrapped"), "{reason}");
-    }
-
-    #[tokio::test]
-    async fn a_later_member_is_known_by_the_membership() {
-        let dir = tempfile::tempdir().unwrap();
-        let pins = pins(dir.path(), Worker::inline());
-        pins.set_membership(|node| node == 4);
-        pins.check(&introduced(peer(4, 44), 1)).await.unwrap();
-        refusal(&pins, &introduced(peer(5, 55), 1)).await;
-    }
-
-    #[tokio::test]
-    async fn of_two_directories_at_once_one_gets_in() {
-        let dir = tempfile::tempdir().unwrap();
-        let worker = Env::real().threads.worker("test").unwrap();
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        worker.post(move || {
-            held.recv().ok();
-        });
-        let pins = pins(dir.path(), worker);
-        // Both have seen that nothing is pinned when the disk gets to the first.
-        let (old, wiped) = (introduced(peer(2, 22), 1), introduced(peer(2, 23), 1));
-        let (mut old, mut wiped) = (Box::pin(pins.check(&old)), Box::pin(pins.check(&wiped)));
-        assert!(futures_util::poll!(&mut old).is_pending());
-        assert!(futures_util::poll!(&mut wiped).is_pending());
-        release.send(()).unwrap();
-        assert_eq!(old.await.unwrap().known, None);
-        let reason = wiped.await.unwrap_err();
-        assert!(reason.message().contains("already been bootstrapped"));
-    }
-}
+mod tests;

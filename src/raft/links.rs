@@ -5,10 +5,10 @@
 //! that a half-open link is found and dialled again (invariant 11).
 
 use super::address_book::AddressBook;
-use super::identity::{Introduce, SelfIdentity};
+use super::identity::{Introduce, Pins, SelfIdentity};
 use super::log_store::READ_BYTES_MAX;
 use super::peer_meters::PeerMeters;
-use super::type_config::MemberNode;
+use super::type_config::{MemberNode, Membership};
 use crate::env::Network;
 use crate::proto::peer::peer_client::PeerClient;
 use crate::telemetry::metrics::{ConnectionTraffic, Traffic};
@@ -16,7 +16,7 @@ use crate::types::NodeId;
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -85,29 +85,32 @@ pub struct Links {
 }
 
 struct Inner {
-    me: SelfIdentity,
+    pins: Pins,
     network: Arc<dyn Network>,
     addresses: AddressBook,
     times: LinkTimes,
     meters: PeerMeters,
-    open: Mutex<HashMap<(NodeId, String), PeerLinks>>,
+    /// Where members are by the membership in force: newer than what a caller remembers.
+    members: Arc<Mutex<HashMap<NodeId, MemberNode>>>,
+    /// By node: the address dialled, and the connections.
+    open: Mutex<HashMap<NodeId, (String, PeerLinks)>>,
 }
 
 impl Links {
     pub fn new(
-        me: SelfIdentity,
+        pins: Pins,
         network: Arc<dyn Network>,
         addresses: AddressBook,
         times: LinkTimes,
     ) -> Self {
-        let meters = PeerMeters::default();
         Self {
             inner: Arc::new(Inner {
-                me,
+                pins,
                 network,
                 addresses,
                 times,
-                meters,
+                meters: PeerMeters::default(),
+                members: Arc::default(),
                 open: Mutex::default(),
             }),
         }
@@ -119,7 +122,15 @@ impl Links {
     }
 
     pub fn me(&self) -> SelfIdentity {
-        self.inner.me
+        self.inner.pins.me()
+    }
+
+    /// From now on members are dialled where this membership says.
+    pub(super) fn learn(&self, membership: &Membership) {
+        let nodes = membership.nodes().map(|(id, node)| (*id, node.clone()));
+        let mut members = lock(&self.inner.members);
+        *members = nodes.collect();
+        lock(&self.inner.open).retain(|node, _| members.contains_key(node));
     }
 
     /// A book of its own connections with the same addresses: for calls from another runtime,
@@ -128,33 +139,40 @@ impl Links {
         let inner = &self.inner;
         Self {
             inner: Arc::new(Inner {
-                me: inner.me,
+                pins: inner.pins.clone(),
                 network: inner.network.clone(),
                 addresses: inner.addresses.clone(),
                 times: inner.times,
                 meters: inner.meters.clone(),
+                members: inner.members.clone(),
                 open: Mutex::default(),
             }),
         }
     }
 
-    /// The connections to a peer, dialled when first used.
+    /// The connections to a peer, dialled when first used: to where the membership in force says,
+    /// or else `member`.
     pub fn to(&self, node: NodeId, member: &MemberNode) -> io::Result<PeerLinks> {
-        let address = self.inner.addresses.dial(member).ok_or_else(|| {
+        let dialled = {
+            let members = lock(&self.inner.members);
+            let latest = members.get(&node).unwrap_or(member);
+            self.inner.addresses.dial(latest)
+        };
+        let address = dialled.ok_or_else(|| {
             io::Error::other(format!("no dialable peer URL among {:?}", member.peer_urls))
         })?;
-        let mut open = self
-            .inner
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(links) = open.get(&(node, address.clone())) {
+        let mut open = lock(&self.inner.open);
+        if let Some((dialled, links)) = open.get(&node)
+            && *dialled == address
+        {
             return Ok(links.clone());
         }
-        let introduce = Introduce::new(self.inner.me, node);
+        let introduce = Introduce::new(self.inner.pins.clone(), node);
+        let (network, times) = (&self.inner.network, self.inner.times);
         let traffic = &self.inner.meters.of(node).traffic;
         let client = || {
-            PeerClient::with_interceptor(self.channel(&address, traffic), introduce.clone())
+            let channel = channel(network.clone(), &address, times, traffic);
+            PeerClient::with_interceptor(channel, introduce.clone())
                 .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX)
         };
@@ -163,33 +181,45 @@ impl Links {
             control: client(),
             bulk: client(),
         };
-        open.insert((node, address), links.clone());
+        open.insert(node, (address, links.clone()));
         Ok(links)
     }
+}
 
-    fn channel(&self, address: &str, traffic: &Arc<Traffic>) -> Channel {
-        let times = self.inner.times;
-        let network = self.inner.network.clone();
-        let (address, traffic): (Arc<str>, _) = (address.into(), traffic.clone());
-        let connector = tower::service_fn(move |_: Uri| {
-            let (network, address) = (network.clone(), address.clone());
-            let counted = Arc::new(ConnectionTraffic::of(traffic.clone()));
-            async move {
-                let dial = tokio::time::timeout(times.connect_timeout, network.connect(&address));
-                let dialled = dial
-                    .await
-                    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                let counted = dialled.map(|stream| TokioIo::new(stream.counted(counted)));
-                counted.map_err(NotConnected)
-            }
-        });
-        // The URI only fills the `:authority` header; the connector knows where to go.
-        Endpoint::from_static("http://peer.quorate")
-            .http2_keep_alive_interval(times.keep_alive_interval)
-            .keep_alive_timeout(times.keep_alive_timeout)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .connect_with_connector_lazy(connector)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A client that belongs to nobody yet, for the calls that need no introduction.
+pub fn stranger(network: Arc<dyn Network>, address: &str, times: LinkTimes) -> PeerClient<Channel> {
+    PeerClient::new(channel(network, address, times, &Arc::default()))
+}
+
+fn channel(
+    network: Arc<dyn Network>,
+    address: &str,
+    times: LinkTimes,
+    traffic: &Arc<Traffic>,
+) -> Channel {
+    let (address, traffic): (Arc<str>, _) = (address.into(), traffic.clone());
+    let connector = tower::service_fn(move |_: Uri| {
+        let (network, address) = (network.clone(), address.clone());
+        let counted = Arc::new(ConnectionTraffic::of(traffic.clone()));
+        async move {
+            let dial = tokio::time::timeout(times.connect_timeout, network.connect(&address));
+            let dialled = dial
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let counted = dialled.map(|stream| TokioIo::new(stream.counted(counted)));
+            counted.map_err(NotConnected)
+        }
+    });
+    // The URI only fills the `:authority` header; the connector knows where to go.
+    Endpoint::from_static("http://peer.quorate")
+        .http2_keep_alive_interval(times.keep_alive_interval)
+        .keep_alive_timeout(times.keep_alive_timeout)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .connect_with_connector_lazy(connector)
 }

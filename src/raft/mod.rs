@@ -15,7 +15,7 @@
 //! | a write on a leader without quorum never returns | `node/propose`: deadlines |
 //! | a slow follower pins the leader's log | [`network`] (stall watchdog, kick), `node/housekeeping` |
 //! | a slow state machine blocks heartbeats and votes | [`incoming`] (`APPLY_LAG_MAX`), [`applier`] (own thread) |
-//! | a node id reused with an empty disk votes twice | [`identity`]: incarnations, pinned by peers |
+//! | a node id reused with an empty disk votes twice | [`identity`]: incarnations, pinned by peers, claimed in the log |
 //! | `pre_vote` is granted by default | [`network`], [`peer_service`]: the real RPC |
 //! | an answer to entries counts for a later notice, too fresh for a read index | [`quorum_round`]: a round of our own |
 //! | a leader without quorum still calls itself leader | [`consensus::Consensus::status`] |
@@ -24,6 +24,7 @@
 mod address_book;
 mod applier;
 mod consensus;
+mod contacts;
 mod factory;
 mod formats;
 mod identity;
@@ -33,7 +34,9 @@ mod leader_watch;
 mod links;
 pub mod log;
 mod log_store;
+mod membership;
 mod network;
+mod peer_members;
 mod peer_meters;
 mod peer_service;
 mod prober;
@@ -57,13 +60,14 @@ mod suite_tests;
 
 pub use address_book::AddressBook;
 pub use applier::{Applier, SharedStore};
-pub use consensus::{
-    CarriedOut, ChangeVoters, Consensus, Parts, ProposeFailure, Proposed, ReadFailure, Timers,
-};
+pub use consensus::{CarriedOut, Consensus, Parts, ProposeFailure, Proposed, ReadFailure, Timers};
+pub use contacts::Contacts;
 pub use formats::check_formats;
-pub use identity::{Pins, SelfIdentity};
+pub use identity::{Census, Pins, REMOVED, SelfIdentity, tells_removal};
 pub use leader_watch::{LeaderHint, LeaderWatch};
-pub use links::{Client, LinkTimes, Links, PeerLinks, was_never_sent};
+pub use links::{Client, LinkTimes, Links, PeerLinks, stranger, was_never_sent};
+pub use membership::{ChangeFailure, InForce, Member, MembershipChange};
+pub use peer_members::Desk;
 pub use peer_meters::{PeerMeter, PeerMeters};
 pub use peer_service::{LeaseCall, PeerService};
 pub use prober::probe;

@@ -11,12 +11,13 @@
 //!   again, so openraft's requests are taken back from it ([`super::valve`]).
 //! * `pre_vote` is the real RPC. openraft's default grants it without asking.
 
-use super::links::PeerLinks;
+use super::contacts::Contacts;
+use super::links::{Links, PeerLinks};
 use super::peer_meters::PeerMeter;
 use super::snapshot_dir::SnapshotDir;
 use super::snapshot_stream;
 use super::supersede::Supersede;
-use super::type_config::{TypeConfig, Vote};
+use super::type_config::{MemberNode, TypeConfig, Vote};
 use super::valve::{Valve, valve};
 use super::wire;
 use crate::proto::peer;
@@ -64,14 +65,16 @@ impl NetworkTimes {
 
 /// The way to one peer, for one purpose of openraft's.
 pub(super) struct PeerNetwork {
-    node: NodeId,
-    /// `Err` keeps why the peer cannot be dialled at all.
-    links: Result<PeerLinks, String>,
-    meter: Arc<PeerMeter>,
-    times: NetworkTimes,
-    heartbeat: bool,
+    pub node: NodeId,
+    /// As it was when openraft first turned to the peer; [`Links`] may know better.
+    pub member: MemberNode,
+    pub links: Links,
+    pub meter: Arc<PeerMeter>,
+    pub times: NetworkTimes,
+    pub heartbeat: bool,
     /// Housekeeping ends this peer's stream through it, to unpin the leader's log.
-    kick: Arc<Notify>,
+    pub kick: Arc<Notify>,
+    pub contacts: Contacts,
 }
 
 type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
@@ -81,26 +84,9 @@ fn unreachable(why: impl Display) -> RPCError<TypeConfig> {
 }
 
 impl PeerNetwork {
-    pub(super) fn new(
-        node: NodeId,
-        links: Result<PeerLinks, String>,
-        meter: Arc<PeerMeter>,
-        times: NetworkTimes,
-        heartbeat: bool,
-        kick: Arc<Notify>,
-    ) -> Self {
-        Self {
-            node,
-            links,
-            meter,
-            times,
-            heartbeat,
-            kick,
-        }
-    }
-
+    /// Looked up for every call: a member's address may change, and openraft keeps what it has.
     fn links(&self) -> RpcResult<PeerLinks> {
-        self.links.clone().map_err(unreachable)
+        self.links.to(self.node, &self.member).map_err(unreachable)
     }
 
     async fn ask_vote(
@@ -162,13 +148,16 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
             let links = self.links()?;
             let times = self.times;
             if self.heartbeat {
+                let (node, contacts) = (self.node, self.contacts.clone());
                 let meter = self.meter.clone();
                 let answers = input.then(move |request| {
                     let sent = send_heartbeat(links.clone(), times.control, request);
-                    let meter = meter.clone();
+                    let (meter, contacts) = (meter.clone(), contacts.clone());
                     async move {
                         let answer = sent.await;
-                        if answer.is_err() {
+                        if answer.is_ok() {
+                            contacts.heard(node);
+                        } else {
                             meter.heartbeat_failures.increment();
                             meter.send_failures.increment();
                         }

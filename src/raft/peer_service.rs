@@ -8,6 +8,7 @@ use super::consensus::{Consensus, ProposeFailure, ReadFailure};
 use super::identity::{Caller, Pins};
 use super::incoming;
 use super::links::PEER_MESSAGE_BYTES_MAX;
+use super::peer_members::{self, Desk};
 use super::peer_meters::PeerMeters;
 use super::snapshot_receive::{Receiver, Refused, higher_vote, plausible};
 use super::type_config::{TypeConfig, Vote, position_of};
@@ -49,6 +50,7 @@ struct Shared {
     name: String,
     pins: Pins,
     consensus: OnceLock<Consensus>,
+    desk: OnceLock<Arc<dyn Desk>>,
     receiver: Receiver,
     meters: PeerMeters,
     /// This data directory has taken part in Raft before.
@@ -75,6 +77,7 @@ impl PeerService {
             name,
             pins,
             consensus: OnceLock::new(),
+            desk: OnceLock::new(),
             receiver,
             meters,
             started,
@@ -89,8 +92,9 @@ impl PeerService {
     }
 
     /// Opens the calls that need consensus.
-    pub fn set_consensus(&self, consensus: Consensus) {
+    pub fn set_consensus(&self, consensus: Consensus, desk: Arc<dyn Desk>) {
         // A second one would be a bug of the assembly; the first stays.
+        self.shared.desk.set(desk).ok();
         self.shared.consensus.set(consensus).ok();
     }
 
@@ -432,6 +436,36 @@ impl Peer for PeerService {
             incarnation: self.shared.pins.me().incarnation,
             started: self.shared.started,
         }))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<peer::ChangeMembersRequest>,
+    ) -> Result<Response<peer::ChangeMembersResponse>, Status> {
+        self.caller(&request).await?;
+        self.consensus()?;
+        let desk = self.shared.desk.get();
+        let desk = desk.ok_or_else(|| Status::unavailable("this member is starting"))?;
+        let answer = desk.change_members(request.into_inner()).await;
+        Ok(Response::new(answer))
+    }
+
+    async fn claim(
+        &self,
+        request: Request<peer::ClaimRequest>,
+    ) -> Result<Response<peer::ClaimResponse>, Status> {
+        let caller = self.caller(&request).await?;
+        let answer = peer_members::claim(self.consensus()?, caller).await;
+        Ok(Response::new(answer))
+    }
+
+    async fn roster(
+        &self,
+        _: Request<peer::RosterRequest>,
+    ) -> Result<Response<peer::RosterResponse>, Status> {
+        let me = self.shared.pins.me();
+        let answer = peer_members::roster(me.cluster, self.consensus()?).await;
+        Ok(Response::new(answer))
     }
 
     async fn inspect(

@@ -58,6 +58,9 @@ pub struct MemberNode {
     /// The name in `--initial-cluster`; the published one, if any, is the member's own word.
     pub name: String,
     pub peer_urls: Vec<String>,
+    /// A voter to everybody. To Raft it is one from the start (a founder), or from the moment it
+    /// has caught up (a member added later).
+    pub votes: bool,
 }
 
 /// A responder that calls a closure. It runs on the apply task for a success and on Raft's core

@@ -80,6 +80,7 @@ struct MembershipForm {
 struct NodeForm {
     name: String,
     peer_urls: Vec<String>,
+    votes: bool,
 }
 
 pub(super) fn encode_membership(membership: &Membership) -> Bytes {
@@ -93,6 +94,7 @@ pub(super) fn encode_membership(membership: &Membership) -> Bytes {
                     NodeForm {
                         name: node.name.clone(),
                         peer_urls: node.peer_urls.clone(),
+                        votes: node.votes,
                     },
                 )
             })
@@ -124,6 +126,7 @@ pub(super) fn decode_membership(bytes: &[u8]) -> Result<Membership, WireError> {
                 MemberNode {
                     name: node.name,
                     peer_urls: node.peer_urls,
+                    votes: node.votes,
                 },
             )
         })

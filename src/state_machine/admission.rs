@@ -39,6 +39,7 @@ fn touches_data(command: &Command) -> bool {
         | Command::LeaseRevoke { .. } => true,
         Command::LeaseCheckpoint { .. }
         | Command::PublishMember(_)
+        | Command::ClaimMember { .. }
         | Command::Alarm(_)
         | Command::Downgrade { .. } => false,
     }
@@ -55,6 +56,7 @@ pub fn cost(command: &Command) -> u64 {
         | Command::LeaseCheckpoint { .. }
         | Command::Compact { .. }
         | Command::PublishMember(_)
+        | Command::ClaimMember { .. }
         | Command::Alarm(_)
         | Command::Downgrade { .. } => 0,
     }

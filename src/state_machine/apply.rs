@@ -5,7 +5,7 @@ use super::command::{Command, Put};
 use super::outcome::{Outcome, Refusal, Reply};
 use super::{Error, admission, txn};
 use crate::mvcc::{self, PendingEvent, Store, StoreOptions, WriteTxn, Writer};
-use crate::types::{KeyValue, Position};
+use crate::types::{KeyValue, NodeId, Position};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,8 +24,12 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryBody {
     Blank,
-    /// Raft's membership, in Raft's encoding.
-    Membership(Bytes),
+    Membership {
+        /// In Raft's encoding.
+        bytes: Bytes,
+        /// Who was in the membership before and is not in this one: they never come back.
+        removed: Vec<NodeId>,
+    },
     /// An encoded batch of commands: see [`super::codec`].
     Commands(Bytes),
 }
@@ -97,8 +101,11 @@ fn apply_entry(txn: &mut WriteTxn<'_>, entry: &Entry, awaited: bool) -> Result<V
     txn.begin_entry(position)?;
     let commands = match &entry.body {
         EntryBody::Blank => Vec::new(),
-        EntryBody::Membership(bytes) => {
+        EntryBody::Membership { bytes, removed } => {
             txn.set_membership(position, bytes.clone());
+            for node in removed {
+                txn.remove_member(*node);
+            }
             Vec::new()
         }
         EntryBody::Commands(bytes) => {
@@ -129,10 +136,6 @@ fn apply_command(
             .map(|(deleted, prev_kvs)| Outcome::DeleteRange { deleted, prev_kvs }),
         Command::Txn(command) => txn::apply(txn, &command, awaited)?.map(Outcome::Txn),
         Command::Compact { revision } => txn.compact(revision)?.map(|()| Outcome::Compacted),
-        Command::PublishMember(member) => {
-            txn.publish_member(member);
-            Ok(Outcome::Published)
-        }
         Command::LeaseGrant { id, ttl } => {
             txn.grant_lease(id, ttl)?.map(|()| Outcome::LeaseGranted)
         }
@@ -147,6 +150,10 @@ fn apply_command(
             txn.set_downgrade(target);
             Ok(Outcome::DowngradeNoted)
         }
+        Command::PublishMember(member) => txn.publish_member(member).map(|()| Outcome::Published),
+        Command::ClaimMember { node, incarnation } => txn
+            .claim_member(node, incarnation)
+            .map(|()| Outcome::Claimed),
     };
     let revision = txn.revision();
     txn.finish_command();

@@ -2,7 +2,7 @@
 //!
 //! Everything here was validated at the door (`api/validate.rs`); apply still refuses, never panics.
 
-use crate::types::{KeyRange, LeaseId, RangeQuery, Revision};
+use crate::types::{KeyRange, LeaseId, NodeId, RangeQuery, Revision};
 use bytes::Bytes;
 
 pub use crate::mvcc::{Alarm, AlarmKind, DowngradeTarget, Fence, MemberAttributes};
@@ -32,6 +32,12 @@ pub enum Command {
     LeaseCheckpoint {
         term: u64,
         marks: Vec<LeaseMark>,
+    },
+    /// A member binds its id to its data directory, before it takes part in anything that counts.
+    /// The first directory keeps the id; any other is refused.
+    ClaimMember {
+        node: NodeId,
+        incarnation: u64,
     },
     /// Raises an alarm, or clears it.
     Alarm(AlarmChange),

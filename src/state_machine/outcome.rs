@@ -33,6 +33,7 @@ pub enum Outcome {
     /// The alarm that is on or was cleared; none if there was nothing to clear.
     Alarm(Option<Alarm>),
     DowngradeNoted,
+    Claimed,
     /// Carried out, but its answer of so many bytes was too long to be handed from the leader to
     /// the member that was asked. Never made by apply.
     TooLong {

@@ -53,6 +53,10 @@ pub const HEAD: &[u8] = b"head";
 pub const MEMBERSHIP: &[u8] = b"membership";
 /// `meta`: what a member published of itself, under `member/` + its id.
 pub const MEMBER_PREFIX: &[u8] = b"member/";
+/// `meta`: which data directory a member lives in, under `claim/` + its id.
+pub const CLAIM_PREFIX: &[u8] = b"claim/";
+/// `meta`: members that were removed, for ever, under `removed/` + the id.
+pub const REMOVED_PREFIX: &[u8] = b"removed/";
 
 /// `meta`: the version that the cluster is to be taken down to, while it is.
 pub const DOWNGRADE: &[u8] = b"downgrade";
@@ -67,7 +71,19 @@ pub fn alarm(kind: u8, node: u64) -> Vec<u8> {
 }
 
 pub fn member(node: u64) -> Vec<u8> {
-    let mut key = MEMBER_PREFIX.to_vec();
+    of_node(MEMBER_PREFIX, node)
+}
+
+pub fn claim(node: u64) -> Vec<u8> {
+    of_node(CLAIM_PREFIX, node)
+}
+
+pub fn removed(node: u64) -> Vec<u8> {
+    of_node(REMOVED_PREFIX, node)
+}
+
+fn of_node(prefix: &[u8], node: u64) -> Vec<u8> {
+    let mut key = prefix.to_vec();
     key.extend_from_slice(&node.to_be_bytes());
     key
 }

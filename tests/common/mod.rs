@@ -13,6 +13,7 @@ use quorate::config::{AutoCompaction, ClusterState, Config};
 use quorate::env::Env;
 use quorate::env::network::Network;
 use quorate::env::network_memory::MemoryNetwork;
+use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::lease_client::LeaseClient;
 use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -47,6 +48,10 @@ pub struct Cluster {
     pub snapshot_count: u64,
     pub quota_bytes: Option<u64>,
     pub auto_compaction: AutoCompaction,
+    /// The first so many found the cluster; the others join it.
+    pub founders: usize,
+    /// `--strict-reconfig-check`
+    pub strict: bool,
 }
 
 pub struct Member {
@@ -125,7 +130,40 @@ impl Cluster {
             snapshot_count: SNAPSHOT_COUNT,
             quota_bytes: None,
             auto_compaction: AutoCompaction::Off,
+            founders: size,
+            strict: true,
         }
+    }
+
+    /// Room for so many members, of which the first few found the cluster, and run.
+    pub fn founded_by(founders: usize, size: usize) -> Self {
+        let mut cluster = Self::new(size);
+        cluster.founders = founders;
+        for number in 0..founders {
+            cluster.start(number);
+        }
+        cluster
+    }
+
+    /// Starts a member that was added to a cluster of `others`.
+    pub fn start_joining(&mut self, number: usize, others: &[usize]) {
+        let config = self.joining(number, others);
+        self.start_with(number, config);
+    }
+
+    pub fn joining(&self, number: usize, others: &[usize]) -> Config {
+        let listed = others.iter().chain([&number]);
+        Config {
+            initial_cluster: listed
+                .map(|number| (format!("n{number}"), vec![self.peer_url(*number)]))
+                .collect(),
+            initial_cluster_state: ClusterState::Existing,
+            ..self.config(number)
+        }
+    }
+
+    pub fn peer_url(&self, number: usize) -> String {
+        format!("http://{}", peer_address(number))
     }
 
     pub fn started(size: usize) -> Self {
@@ -156,7 +194,7 @@ impl Cluster {
             listen_metrics: Vec::new(),
             advertise_client_urls: vec![format!("http://{}", client_address(number))],
             advertise_peer_urls: vec![url(number)],
-            initial_cluster: (0..self.members.len())
+            initial_cluster: (0..self.founders)
                 .map(|number| (format!("n{number}"), vec![url(number)]))
                 .collect(),
             initial_cluster_state: ClusterState::New,
@@ -166,6 +204,8 @@ impl Cluster {
             snapshot_count: self.snapshot_count,
             quota_bytes: self.quota_bytes,
             auto_compaction: self.auto_compaction,
+            strict_reconfig_check: self.strict,
+            max_learners: 1,
             max_request_bytes: 1_572_864,
             max_txn_ops: 128,
             watch_progress_interval: Duration::from_secs(600),
@@ -245,6 +285,10 @@ impl Cluster {
 
     pub fn maintenance(&self, number: usize) -> MaintenanceClient<Channel> {
         MaintenanceClient::new(self.channel(client_address(number)))
+    }
+
+    pub fn door(&self, number: usize) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel(client_address(number)))
     }
 
     pub async fn inspect(&self, number: usize) -> Option<InspectResponse> {

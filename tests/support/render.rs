@@ -89,6 +89,7 @@ pub(crate) fn reply(reply: &Reply) -> String {
         Ok(Outcome::Alarm(None)) => "no alarm".to_owned(),
         Ok(Outcome::Alarm(Some(found))) => alarm(*found),
         Ok(Outcome::DowngradeNoted) => "noted".to_owned(),
+        Ok(Outcome::Claimed) => "claimed".to_owned(),
         Ok(Outcome::TooLong { bytes }) => format!("too long: {bytes} bytes"),
         Err(refusal) => format!("refused: {refusal}"),
     };

@@ -101,7 +101,7 @@ impl Script {
             view.compacted(),
             store.sizes()?.logical_in_use,
         )];
-        for member in store.members() {
+        for member in store.roster().published() {
             let urls = member.client_urls.join(",");
             lines.push(format!("member {:x} {} {urls}", member.node, member.name));
         }
@@ -143,8 +143,11 @@ impl goldenscript::Runner for Script {
             }
             "blank" => self.entry(EntryBody::Blank),
             "membership" => {
-                let bytes = words.first().ok_or("membership BYTES")?.1.clone();
-                self.entry(EntryBody::Membership(Bytes::from(bytes)))
+                let mut words = words.into_iter().map(|(_, word)| word);
+                let bytes = Bytes::from(words.next().ok_or("membership BYTES [REMOVED...]")?);
+                let removed: Result<_, _> = words.map(|id| u64::from_str_radix(&id, 16)).collect();
+                let removed = removed?;
+                self.entry(EntryBody::Membership { bytes, removed })
             }
             "member" => {
                 let mut words = words.into_iter().map(|(_, word)| word);
@@ -176,6 +179,15 @@ impl goldenscript::Runner for Script {
             "downgrade" => {
                 let target = words.first().map(|(_, version)| version.as_str().into());
                 self.apply(&[Command::Downgrade { target }])
+            }
+            "claim" => {
+                let [(_, node), (_, incarnation)] = words.as_slice() else {
+                    return Err("claim ID INCARNATION".into());
+                };
+                self.apply(&[Command::ClaimMember {
+                    node: u64::from_str_radix(node, 16)?,
+                    incarnation: incarnation.parse()?,
+                }])
             }
             "get" => {
                 let query = parse::query(&words)?;

@@ -1,9 +1,9 @@
 //! A forwarded batch is sent once: only what certainly reached nobody goes out again.
 
 use super::*;
-use crate::env::Network;
 use crate::env::network_memory::MemoryNetwork;
-use crate::raft::{AddressBook, LinkTimes, SelfIdentity};
+use crate::env::{Env, Network, Worker};
+use crate::raft::{AddressBook, LinkTimes, Pins, SelfIdentity};
 use crate::state_machine::COMMAND_FORMAT_VERSION;
 use crate::state_machine::codec::decode_batch;
 use std::sync::atomic::AtomicUsize;
@@ -62,10 +62,13 @@ fn client(network: &MemoryNetwork) -> Client {
     };
     let times = LinkTimes::from_election_timeout(Duration::from_secs(10));
     let network = Arc::new(network.clone());
-    let links = Links::new(me, network, AddressBook::default(), times);
+    let (disk, nowhere) = (Env::real().disk, "/nonexistent/peers.json".into());
+    let pins = Pins::open(me, [].into(), disk, nowhere, Worker::inline()).unwrap();
+    let links = Links::new(pins, network, AddressBook::default(), times);
     let member = MemberNode {
         name: "leader".to_owned(),
         peer_urls: vec!["http://leader:2380".to_owned()],
+        votes: true,
     };
     links.to(LEADER, &member).unwrap().entries
 }

@@ -1,10 +1,10 @@
 use super::super::address_book::AddressBook;
-use super::super::identity::SelfIdentity;
+use super::super::identity::{Pins, SelfIdentity};
 use super::super::links::LinkTimes;
 use super::super::type_config::{MemberNode, vote_of};
 use super::*;
-use crate::env::Network;
 use crate::env::network_memory::MemoryNetwork;
+use crate::env::{Env, Network, Worker};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::Frame;
 use hyper::body::Incoming;
@@ -104,7 +104,14 @@ fn links(network: &MemoryNetwork) -> Links {
         incarnation: 1,
     };
     let times = LinkTimes::from_election_timeout(PATIENCE);
-    Links::new(me, Arc::new(network.clone()), AddressBook::default(), times)
+    let (disk, nowhere) = (Env::real().disk, "/nonexistent/peers.json".into());
+    let pins = Pins::open(me, [].into(), disk, nowhere, Worker::inline()).unwrap();
+    Links::new(
+        pins,
+        Arc::new(network.clone()),
+        AddressBook::default(),
+        times,
+    )
 }
 
 /// Member 1 leads 1, 2 and 3 in term 5.
@@ -114,6 +121,7 @@ fn round() -> QuorumRound {
             let member = MemberNode {
                 name: String::new(),
                 peer_urls: vec![format!("http://{}", address(node))],
+                votes: true,
             };
             (node, member)
         })

@@ -22,6 +22,7 @@ const LEASE_REVOKE: u8 = 8;
 const LEASE_CHECKPOINT: u8 = 9;
 const ALARM: u8 = 10;
 const DOWNGRADE: u8 = 12;
+const CLAIM_MEMBER: u8 = 11;
 
 pub(super) fn put_command(out: &mut BytesMut, command: &Command) {
     match command {
@@ -75,6 +76,11 @@ pub(super) fn put_command(out: &mut BytesMut, command: &Command) {
                 put_bytes(out, version.as_bytes());
             }
         }
+        Command::ClaimMember { node, incarnation } => {
+            out.put_u8(CLAIM_MEMBER);
+            put_u64(out, *node);
+            put_u64(out, *incarnation);
+        }
     }
 }
 
@@ -125,6 +131,10 @@ pub(super) fn read_command(reader: &mut Reader<'_>) -> Result<Command, CodecErro
             } else {
                 None
             },
+        },
+        CLAIM_MEMBER => Command::ClaimMember {
+            node: reader.input.u64()?,
+            incarnation: reader.input.u64()?,
         },
         _ => return Err(CodecError::Malformed),
     })

@@ -26,10 +26,11 @@ const LEASE_REVOKED: u8 = 18;
 const LEASE_CHECKPOINTED: u8 = 19;
 const ALARM: u8 = 20;
 const DOWNGRADE_NOTED: u8 = 22;
+const CLAIMED: u8 = 11;
 /// A refusal: this plus its number.
 const REFUSED: u8 = 0x80;
 
-const REFUSALS: [Refusal; 9] = [
+const REFUSALS: [Refusal; 11] = [
     Refusal::Compacted,
     Refusal::FutureRevision,
     Refusal::LeaseNotFound,
@@ -39,6 +40,8 @@ const REFUSALS: [Refusal; 9] = [
     Refusal::Fenced,
     Refusal::NoSpace,
     Refusal::Corrupt,
+    Refusal::MemberRemoved,
+    Refusal::MemberKnownElsewhere,
 ];
 
 fn refusal_tag(refusal: Refusal) -> u8 {
@@ -53,6 +56,8 @@ fn refusal_tag(refusal: Refusal) -> u8 {
             Refusal::Fenced => 6,
             Refusal::NoSpace => 7,
             Refusal::Corrupt => 8,
+            Refusal::MemberRemoved => 9,
+            Refusal::MemberKnownElsewhere => 10,
         }
 }
 
@@ -143,6 +148,7 @@ fn put_outcome(out: &mut BytesMut, outcome: &Outcome) {
                 put_alarm(out, *alarm);
             }
         }
+        Outcome::Claimed => out.put_u8(CLAIMED),
         Outcome::TooLong { bytes } => {
             out.put_u8(TOO_LONG);
             put_u64(out, *bytes);
@@ -174,6 +180,7 @@ fn read_outcome(reader: &mut Reader<'_>, tag: u8) -> Result<Outcome, CodecError>
         } else {
             None
         }),
+        CLAIMED => Outcome::Claimed,
         TOO_LONG => Outcome::TooLong {
             bytes: reader.input.u64()?,
         },

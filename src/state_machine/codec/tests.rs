@@ -157,6 +157,8 @@ fn command() -> impl Strategy<Value = Command> {
         proptest::option::of("[a-z0-9.]{0,9}").prop_map(|version| Command::Downgrade {
             target: version.map(Into::into)
         }),
+        any::<(u64, u64)>()
+            .prop_map(|(node, incarnation)| Command::ClaimMember { node, incarnation }),
         member.prop_map(|(node, name, client_urls)| {
             Command::PublishMember(MemberAttributes {
                 node,
