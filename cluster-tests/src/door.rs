@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::proto::etcdserverpb::request_op::Request as OpRequest;
@@ -22,6 +23,7 @@ const PAGE_KEYS: i64 = 5_000;
 #[derive(Clone, Debug)]
 pub struct Door {
     pub kv: KvClient<Channel>,
+    pub cluster: ClusterClient<Channel>,
     pub maintenance: MaintenanceClient<Channel>,
 }
 
@@ -39,6 +41,7 @@ impl Door {
             .connect_lazy();
         Ok(Self {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            cluster: ClusterClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel),
         })
     }

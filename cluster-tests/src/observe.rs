@@ -23,6 +23,8 @@ pub struct Observation {
     /// The leader it names; 0 for none.
     pub leader: u64,
     pub role: String,
+    /// Members that vote, where the member tells.
+    pub voters: Vec<u64>,
     pub last_log_index: u64,
     pub applied_index: u64,
     pub purged_index: u64,
@@ -109,6 +111,7 @@ fn from_inspect(answer: InspectResponse) -> Observation {
         term: answer.term,
         leader: answer.leader,
         role: answer.role,
+        voters: answer.voters,
         last_log_index: index(answer.last_log),
         applied_index: index(answer.applied),
         purged_index: index(answer.purged),

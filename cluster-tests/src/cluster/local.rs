@@ -8,6 +8,7 @@ use crate::door::Door;
 use crate::observe::{Observation, observe};
 use crate::wait::{Look, until, until_ok};
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Spec {
 pub struct Cluster {
     spec: Spec,
     members: Vec<Process>,
+    /// Numbers of members that left for ever.
+    retired: BTreeSet<usize>,
     links: Option<Links>,
 }
 
@@ -52,39 +55,54 @@ impl Cluster {
         } else {
             None
         };
-        let binary = spec.program.binary()?;
         let mut members = Vec::new();
         for node in 1..=spec.nodes {
-            let name = super::program::name(node);
-            let data_dir = spec.dir.join(&name);
-            let mut arguments = spec.program.arguments(&MemberPlan {
-                layout: spec.layout,
-                node,
-                nodes: spec.nodes,
-                data_dir: &data_dir,
-                token: "laboratory",
-                through_links: links.is_some(),
-            });
-            arguments.extend(spec.flags.iter().cloned());
-            let log = spec.dir.join(format!("{name}.log"));
-            let mut member = Process::new(binary.clone(), arguments, log);
+            let founders: Vec<usize> = (1..=spec.nodes).collect();
+            let mut member = process(&spec, node, &founders, "new", links.is_some())?;
             member.start()?;
             members.push(member);
         }
         Ok(Self {
             spec,
             members,
+            retired: BTreeSet::new(),
             links,
         })
+    }
+
+    /// Room for one more member, which is to be added to the cluster before it is started; it
+    /// answers its number. Not in a cluster with links.
+    ///
+    /// # Errors
+    /// There is no binary.
+    pub fn enlist(&mut self) -> Result<usize> {
+        ensure!(self.links.is_none(), "links are laid out once and for all");
+        let node = self.spec.nodes + 1;
+        let all: Vec<usize> = self.nodes().chain([node]).collect();
+        self.members
+            .push(process(&self.spec, node, &all, "existing", false)?);
+        self.spec.nodes = node;
+        Ok(node)
+    }
+
+    /// Forgets a member that was removed from the cluster, and kills it if it runs.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn retire(&mut self, node: usize) -> Result<()> {
+        self.member(node)?.kill();
+        self.retired.insert(node);
+        Ok(())
     }
 
     pub fn program(&self) -> Program {
         self.spec.program
     }
 
-    /// 1, 2, …
+    /// 1, 2, …, without those that left.
     pub fn nodes(&self) -> impl Iterator<Item = usize> + use<> {
-        1..=self.spec.nodes
+        let retired = self.retired.clone();
+        (1..=self.spec.nodes).filter(move |node| !retired.contains(node))
     }
 
     pub fn node_count(&self) -> usize {
@@ -105,6 +123,10 @@ impl Cluster {
 
     pub fn client_address(&self, node: usize) -> String {
         self.spec.layout.client_address(node)
+    }
+
+    pub fn peer_url(&self, node: usize) -> String {
+        self.spec.layout.peer_url(node)
     }
 
     pub fn peer_address(&self, node: usize) -> String {
@@ -255,6 +277,30 @@ impl Cluster {
         }
         self.members.iter_mut().try_for_each(Process::start)
     }
+}
+
+/// A member's process, not started: one of `others`, itself among them.
+fn process(
+    spec: &Spec,
+    node: usize,
+    others: &[usize],
+    state: &str,
+    through_links: bool,
+) -> Result<Process> {
+    let name = super::program::name(node);
+    let data_dir = spec.dir.join(&name);
+    let mut arguments = spec.program.arguments(&MemberPlan {
+        layout: spec.layout,
+        node,
+        others,
+        data_dir: &data_dir,
+        state,
+        token: "laboratory",
+        through_links,
+    });
+    arguments.extend(spec.flags.iter().cloned());
+    let log = spec.dir.join(format!("{name}.log"));
+    Ok(Process::new(spec.program.binary()?, arguments, log))
 }
 
 /// The end of a member's log, for error messages.

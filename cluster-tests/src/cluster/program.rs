@@ -74,13 +74,15 @@ impl Program {
         let MemberPlan {
             layout,
             node,
-            nodes,
+            others,
             data_dir,
+            state,
             token,
             through_links,
         } = *plan;
-        let cluster: Vec<String> = (1..=nodes)
-            .map(|n| format!("{}={}", name(n), layout.peer_url(n)))
+        let cluster: Vec<String> = others
+            .iter()
+            .map(|n| format!("{}={}", name(*n), layout.peer_url(*n)))
             .collect();
         let mut arguments = Vec::new();
         if self == Self::Quorate {
@@ -94,7 +96,7 @@ impl Program {
             ("--listen-peer-urls", layout.peer_url(node)),
             ("--initial-advertise-peer-urls", layout.peer_url(node)),
             ("--initial-cluster", cluster.join(",")),
-            ("--initial-cluster-state", "new".to_owned()),
+            ("--initial-cluster-state", state.to_owned()),
             ("--initial-cluster-token", token.to_owned()),
         ];
         arguments.extend(
@@ -102,10 +104,17 @@ impl Program {
                 .into_iter()
                 .flat_map(|(flag, value)| [flag.to_owned(), value]),
         );
-        if through_links && self == Self::Quorate && nodes > 1 {
-            let dials: Vec<String> = (1..=nodes)
-                .filter(|to| *to != node)
-                .map(|to| format!("{}={}", layout.peer_url(to), layout.link_address(node, to)))
+        if through_links && self == Self::Quorate {
+            let dials: Vec<String> = others
+                .iter()
+                .filter(|to| **to != node)
+                .map(|to| {
+                    format!(
+                        "{}={}",
+                        layout.peer_url(*to),
+                        layout.link_address(node, *to)
+                    )
+                })
                 .collect();
             arguments.extend(["--peer-dial".to_owned(), dials.join(",")]);
         }
@@ -118,8 +127,11 @@ impl Program {
 pub struct MemberPlan<'a> {
     pub layout: Layout,
     pub node: usize,
-    pub nodes: usize,
+    /// The members of its `--initial-cluster`, itself among them.
+    pub others: &'a [usize],
     pub data_dir: &'a Path,
+    /// `new` or `existing`.
+    pub state: &'a str,
     pub token: &'a str,
     pub through_links: bool,
 }

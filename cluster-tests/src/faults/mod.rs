@@ -8,6 +8,7 @@
 //! | [`partial`] | one-way cuts, a bridge, a flapping follower, one link down |
 //! | [`snapshot`] | a follower returns after the log that it lacks is gone |
 //! | [`single`] | a member alone acknowledges only what is on disk |
+//! | [`grow`] | members come, are lost, are replaced, and leave, the leader among them |
 //! | [`hostile`] | garbage, oversized and endless requests |
 //!
 //! The crash of the log itself, sync point by sync point, is the log's own suite.
@@ -17,6 +18,7 @@
 //! stories share.
 
 pub mod arena;
+pub mod grow;
 pub mod hostile;
 pub mod hostile_bytes;
 pub mod kill;
@@ -52,10 +54,11 @@ pub enum Story {
     Pause,
     Partial,
     Snapshot,
+    Grow,
 }
 
 impl Story {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Single,
         Self::Hostile,
         Self::Kill,
@@ -63,13 +66,16 @@ impl Story {
         Self::Pause,
         Self::Partial,
         Self::Snapshot,
+        Self::Grow,
     ];
 
     /// Etcd's links cannot be cut and it does not tell what it purged.
     fn runs_on(self, program: Program) -> bool {
         match self {
             Self::Single | Self::Hostile | Self::Kill | Self::Pause => true,
-            Self::LeaderCut | Self::Partial | Self::Snapshot => program == Program::Quorate,
+            Self::LeaderCut | Self::Partial | Self::Snapshot | Self::Grow => {
+                program == Program::Quorate
+            }
         }
     }
 
@@ -82,6 +88,7 @@ impl Story {
             Self::Pause => pause::tell(context).await,
             Self::Partial => partial::tell(context).await,
             Self::Snapshot => snapshot::tell(context).await,
+            Self::Grow => grow::tell(context).await,
         }
     }
 }
