@@ -4,8 +4,8 @@ use super::grpc::{self, Metadata, ReplyBody};
 use super::meters::CallMeters;
 use super::stream::{self, Messages, Replies};
 use super::{
-    cluster, downgrade, election, health, kv, lease, lock, maintenance, status, txn_wire, validate,
-    watch,
+    cluster, downgrade, election, health, kv, lease, lock, maintenance, status, txn_wire,
+    unanswered, validate, watch,
 };
 use crate::config::Config;
 use crate::node::Node;
@@ -258,7 +258,7 @@ impl Doors {
             }
             "/grpc.health.v1.Health/Watch" => self.health_watch(request).await,
             path => {
-                let response = grpc::refuse(&unknown(path));
+                let response = grpc::refuse(&unanswered::status(path));
                 grpc::drain(&mut request.into_body()).await;
                 response
             }
@@ -423,79 +423,9 @@ fn txn(bytes: Bytes) -> Result<crate::proto::etcdserverpb::TxnRequest, Status> {
     })
 }
 
-/// Calls that etcd 3.6 has and that are not there yet. Everything else is unknown, as in etcd.
-const NOT_YET: &[(&str, &[&str])] = &[
-    ("etcdserverpb.KV", &[]),
-    ("grpc.health.v1.Health", &[]),
-    ("etcdserverpb.Watch", &[]),
-    ("etcdserverpb.Lease", &[]),
-    ("etcdserverpb.Cluster", &[]),
-    ("etcdserverpb.Maintenance", &["Hash", "HashKV", "Snapshot"]),
-    (
-        "etcdserverpb.Auth",
-        &[
-            "AuthEnable",
-            "AuthDisable",
-            "AuthStatus",
-            "Authenticate",
-            "UserAdd",
-            "UserGet",
-            "UserList",
-            "UserDelete",
-            "UserChangePassword",
-            "UserGrantRole",
-            "UserRevokeRole",
-            "RoleAdd",
-            "RoleGet",
-            "RoleList",
-            "RoleDelete",
-            "RoleGrantPermission",
-            "RoleRevokePermission",
-        ],
-    ),
-    ("v3lockpb.Lock", &[]),
-    ("v3electionpb.Election", &[]),
-];
-
-fn unknown(path: &str) -> Status {
-    let Some((service, method)) = path
-        .strip_prefix('/')
-        .and_then(|path| path.rsplit_once('/'))
-    else {
-        return Status::unimplemented(format!("malformed method name: {path:?}"));
-    };
-    match NOT_YET.iter().find(|(name, _)| *name == service) {
-        None => status::unknown_service(service),
-        Some((_, methods)) if methods.contains(&method) => status::not_there_yet(service, method),
-        Some(_) => status::unknown_method(service, method),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_nobody_answers_says_why() {
-        let text = |path: &str| unknown(path).message().to_owned();
-        assert_eq!(
-            text("/etcdserverpb.Nobody/Range"),
-            "unknown service etcdserverpb.Nobody"
-        );
-        assert_eq!(
-            text("/etcdserverpb.KV/RangeStream"),
-            "unknown method RangeStream for service etcdserverpb.KV"
-        );
-        assert_eq!(
-            text("/etcdserverpb.Auth/AuthEnable"),
-            "quorate: etcdserverpb.Auth/AuthEnable is not there yet"
-        );
-        assert_eq!(text("/nothing"), "malformed method name: \"/nothing\"");
-        assert_eq!(
-            text("nothing/at/all"),
-            "malformed method name: \"nothing/at/all\""
-        );
-    }
 
     #[test]
     fn the_shorter_deadline_wins_and_keeps_its_owner() {

@@ -18,10 +18,11 @@
 //! | [`listen`] [`preface`] [`authority`] | accept, HTTP settings, orderly stop; clients that say nothing, or too much |
 //! | [`plain`] | what is no call, and who answers it |
 //! | [`dispatch`] | paths, what every call has in common (deadline, `hasleader`, learner) |
+//! | [`unanswered`] | what is said of a call that nobody answers |
 //! | [`grpc`] [`stream`] | frames, limits, metadata, trailers; calls that go on |
 //! | [`meters`] | how often each call came, and how it ended |
 //! | [`kv`] [`watch`] [`lease`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each; [`downgrade`] is a call of the fifth |
-//! | [`lock`] [`election`] [`line`] | the same, built on the others; the line that people stand in |
+//! | [`lock`] [`election`] [`mod@line`] | the same, built on the others; the line that people stand in |
 //! | [`txn_wire`] | decoding of transactions nested deeper than prost allows, bounded |
 //! | [`watch_wire`] | events to bytes, once for all who want them |
 //! | [`validate`] [`duplicates`] | etcd's checks before a proposal |
@@ -49,6 +50,7 @@ mod preface;
 mod status;
 mod stream;
 mod txn_wire;
+mod unanswered;
 mod validate;
 mod watch;
 mod watch_wire;

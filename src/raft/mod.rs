@@ -36,6 +36,7 @@ pub mod log;
 mod log_store;
 mod membership;
 mod network;
+mod peer_forward;
 mod peer_members;
 mod peer_meters;
 mod peer_service;

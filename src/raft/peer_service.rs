@@ -4,10 +4,11 @@
 //! what openraft takes for granted: the caller speaks for itself, entries are consecutive, formats
 //! are known. What openraft answers is passed back as a value, never as a transport error.
 
-use super::consensus::{Consensus, ProposeFailure, ReadFailure};
+use super::consensus::{Consensus, ReadFailure};
 use super::identity::{Caller, Pins};
 use super::incoming;
 use super::links::PEER_MESSAGE_BYTES_MAX;
+use super::peer_forward;
 use super::peer_members::{self, Desk};
 use super::peer_meters::PeerMeters;
 use super::snapshot_receive::{Receiver, Refused, higher_vote, plausible};
@@ -16,7 +17,6 @@ use super::wire::{self, WireError};
 use crate::env::Worker;
 use crate::proto::peer;
 use crate::proto::peer::peer_server::{Peer, PeerServer};
-use crate::state_machine::codec::{decode_batch, encode_replies_within};
 use crate::telemetry::metrics::ConnectionTraffic;
 use crate::types::NodeId;
 use futures_util::stream::BoxStream;
@@ -25,13 +25,8 @@ use openraft::raft::{
     TransferLeaderRequest, VoteRequest,
 };
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
-
-/// Forwarded batches in flight; more are refused at once.
-const FORWARDS_MAX: usize = 256;
 
 /// Questions about leases from another member, for the doors' side: the leases' clock is there.
 pub struct LeaseCall {
@@ -81,7 +76,7 @@ impl PeerService {
             receiver,
             meters,
             started,
-            forwards: Semaphore::new(FORWARDS_MAX),
+            forwards: Semaphore::new(peer_forward::FORWARDS_MAX),
             inspector,
             lease_calls: OnceLock::new(),
             fatal,
@@ -354,59 +349,11 @@ impl Peer for PeerService {
         &self,
         request: Request<peer::ForwardRequest>,
     ) -> Result<Response<peer::ForwardResponse>, Status> {
-        use peer::forward_response::Answer;
         self.caller(&request).await?;
         let consensus = self.consensus()?;
         let request = request.into_inner();
-        let answer = |answer| {
-            Ok(Response::new(peer::ForwardResponse {
-                answer: Some(answer),
-                at: None,
-            }))
-        };
-        let refused = |reason: peer::refused::Reason, leader: Option<NodeId>| {
-            let leader = leader.unwrap_or(0);
-            answer(Answer::Refused(peer::Refused {
-                reason: reason.into(),
-                leader,
-            }))
-        };
-        // What reaches the log must be applicable by every member: decoded here, once, because an
-        // undecodable entry would stop them all.
-        if let Err(error) = decode_batch(request.batch.clone()) {
-            return Err(Status::invalid_argument(format!(
-                "forwarded batch: {error}"
-            )));
-        }
-        let Ok(_permit) = self.shared.forwards.try_acquire() else {
-            return refused(peer::refused::Reason::TooManyRequests, None);
-        };
-        let (done, outcome) = oneshot::channel();
-        consensus
-            .propose(request.batch, move |result| {
-                // The caller's deadline may have passed: nobody listens.
-                done.send(result).ok();
-            })
-            .await;
-        let patience = Duration::from_millis(request.timeout_ms.into());
-        match timeout(patience, outcome).await {
-            Ok(Ok(Ok(done))) => {
-                // Room for the message around it.
-                let bytes_max = PEER_MESSAGE_BYTES_MAX - 1024;
-                let replies = encode_replies_within(done.replies, bytes_max);
-                Ok(Response::new(peer::ForwardResponse {
-                    answer: Some(Answer::Replies(replies)),
-                    at: Some(wire::position_to_proto(done.at)),
-                }))
-            }
-            Ok(Ok(Err(ProposeFailure::NotLeader(leader)))) => {
-                refused(peer::refused::Reason::NotLeader, leader)
-            }
-            Ok(Ok(Err(ProposeFailure::Unknown)) | Err(_)) | Err(_) => {
-                let reason = "the entry's fate is not known here".to_owned();
-                answer(Answer::Unknown(peer::Unknown { reason }))
-            }
-        }
+        let answer = peer_forward::forward(consensus, &self.shared.forwards, request).await;
+        Ok(Response::new(answer?))
     }
 
     async fn lease(
