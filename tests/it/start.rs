@@ -1,10 +1,7 @@
 //! Starting again: after a crash at a bad moment, with parts of the directory gone, with a directory
 //! of a newer build, with fewer flags.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
-mod common;
-
-use common::{Cluster, eventually};
+use crate::common::{Cluster, eventually};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,7 @@
 //! Watching as clients see it: gRPC, whole members in one process.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
-mod common;
-#[path = "common/watching.rs"]
-mod watching;
-
-use common::{Cluster, eventually};
+use crate::common::watching::{Watching, all, single, words};
+use crate::common::{Cluster, eventually};
 use quorate::proto::etcdserverpb::watch_create_request::FilterType;
 use quorate::proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest, WatchCreateRequest,
@@ -13,7 +9,6 @@ use quorate::proto::etcdserverpb::{
 };
 use quorate::proto::mvccpb::event::EventType;
 use std::time::Duration;
-use watching::{Watching, all, single, words};
 
 /// A member alone that serves, with a key at revision 2.
 async fn one() -> Cluster {

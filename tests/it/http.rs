@@ -1,20 +1,18 @@
 //! Plain HTTP on the client port, over HTTP/1.1 and HTTP/2.
 
-mod common;
-
-use common::http::{Answer, ask};
-use common::{Cluster, eventually};
+use crate::common::http::{Answer, ask};
+use crate::common::{Cluster, eventually};
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode, Version};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn get(cluster: &Cluster, path: &str) -> Answer {
-    common::http::get(cluster, 0, path).await
+    crate::common::http::get(cluster, 0, path).await
 }
 
 async fn post(cluster: &Cluster, path: &str, body: &str) -> Answer {
-    common::http::post(cluster, 0, path, body).await
+    crate::common::http::post(cluster, 0, path, body).await
 }
 
 async fn serving() -> Cluster {

@@ -1,5 +1,4 @@
 //! Stories of the real binary: its names, its command lines, its words and exit codes.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
 use quorate::proto::health::HealthCheckRequest;
 use quorate::proto::health::health_check_response::ServingStatus;

@@ -1,10 +1,7 @@
 //! Members come and go while the cluster serves: whole members in one process, on a network in memory,
 //! asked through their doors as a client asks them.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
-mod common;
-
-use common::{Cluster, eventually};
+use crate::common::{Cluster, eventually};
 use quorate::proto::etcdserverpb::{
     Member, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
     MemberUpdateRequest, PutRequest,

@@ -1,7 +1,7 @@
 //! A client's end of one watch stream.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
-use super::common::{Cluster, PATIENCE, eventually};
+use super::{Cluster, PATIENCE, eventually};
 use quorate::proto::etcdserverpb::watch_request::RequestUnion;
 use quorate::proto::etcdserverpb::{
     WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,

@@ -1,9 +1,6 @@
 //! Leases, as clients of whole members see them.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
-mod common;
-
-use common::{Cluster, eventually};
+use crate::common::{Cluster, eventually};
 use quorate::proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
     LeaseRevokeRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, RangeRequest,

@@ -1,10 +1,7 @@
 //! Stories of the state machine, told as scripts: `tests/scripts/state_machine/*.script`.
 //! `UPDATE_GOLDENFILES=1` writes what was seen; read the diff.
-#![allow(clippy::unwrap_used, reason = "a test may")]
 
-mod support;
-
-use support::script::Script;
+use crate::support::script::Script;
 
 macro_rules! stories {
     ($($name:ident),* $(,)?) => {$(

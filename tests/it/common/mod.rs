@@ -1,10 +1,9 @@
 //! Members in this process, on a network in memory and on real disks.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
-#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 mod cut_network;
 mod hanging_disk;
 pub mod http;
+pub mod watching;
 
 use cut_network::{CutNetwork, Cuts};
 use hanging_disk::{Gate, HangingDisk};

@@ -1,5 +1,4 @@
 //! Shared by the state machine's tests.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 pub(crate) mod model;
 pub(crate) mod parse;

@@ -1,6 +1,5 @@
 //! What the store promises those who share it: consistent views, durability told truly,
 //! checkpoints, and refusal of what it does not understand.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
 use bytes::Bytes;
 use quorate::state_machine::codec::{NESTING_MAX, decode_replies, encode_replies};

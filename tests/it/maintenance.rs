@@ -1,10 +1,7 @@
 //! Alarms, the quota, the watermark of the disk, and what an operator may have done; with members in
 //! this process.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
-mod common;
-
-use common::{Cluster, eventually};
+use crate::common::{Cluster, eventually};
 use quorate::config::AutoCompaction;
 use quorate::proto::etcdserverpb::alarm_request::AlarmAction;
 use quorate::proto::etcdserverpb::downgrade_request::DowngradeAction;
@@ -335,7 +332,7 @@ async fn leadership_moves_to_whom_it_is_asked_for() {
     cluster.stop(leader);
     let term = cluster.inspect(to).await.unwrap().term;
     let mut asked = tonic::Request::new(MoveLeaderRequest { target_id: itself });
-    asked.set_timeout(common::ELECTION * 4);
+    asked.set_timeout(crate::common::ELECTION * 4);
     let answer = cluster.maintenance(to).move_leader(asked).await;
     let late = "etcdserver: request timed out, leader transfer took too long";
     // The client's own clock may have been the quicker one.

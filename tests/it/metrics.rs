@@ -1,9 +1,7 @@
 //! `/metrics`: what etcd's stock alert rules and dashboards read is there, and is true.
 
-mod common;
-
-use common::http::{get, get_on};
-use common::{Cluster, eventually};
+use crate::common::http::{get, get_on};
+use crate::common::{Cluster, eventually};
 use std::collections::BTreeMap;
 
 /// What etcd's own alert rules ask for (contrib/mixin), with labels they select by. Those of

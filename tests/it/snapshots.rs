@@ -1,9 +1,6 @@
 //! Snapshots between members that are at work.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
-mod common;
-
-use common::{Cluster, eventually};
+use crate::common::{Cluster, eventually};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

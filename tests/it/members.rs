@@ -1,9 +1,6 @@
 //! Stories of whole members in one process: real consensus, real disks, a network in memory.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
-mod common;
-
-use common::{Cluster, eventually};
+use crate::common::{Cluster, eventually};
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use std::time::Duration;
 

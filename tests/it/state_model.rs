@@ -1,10 +1,9 @@
 //! Random logs through the real state machine and through a naive one: every reply, every range at
 //! every revision and every count must agree, across flushes, physical compactions, restarts and
 //! crashes; and two stores that differ in all of those must end up the same.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
 
-mod support;
-
+use crate::support::model::Model;
+use crate::support::world::{Upkeep, command, query, upkeep};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,8 +16,6 @@ use quorate::types::{Position, RangeQuery};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use support::model::Model;
-use support::world::{Upkeep, command, query, upkeep};
 use tempfile::TempDir;
 
 /// A store in a directory, with the log that it came from.
