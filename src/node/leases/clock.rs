@@ -114,9 +114,14 @@ impl Clock {
             return None;
         }
         let store = consensus.store().load_full();
-        let waker = desk.clone();
+        // Weakly: the desk holds the store while it is in office.
+        let waker = Arc::downgrade(desk);
         // First listen, then read: what happens in between is told twice, and that is harmless.
-        store.lease_feed().listen(Box::new(move || waker.wake()));
+        store.lease_feed().listen(Box::new(move || {
+            if let Some(desk) = waker.upgrade() {
+                desk.wake();
+            }
+        }));
         let read = store.clone();
         let leases = self.readers.run(move || read.view()?.leases()).await;
         match leases.ok()? {
