@@ -8,6 +8,7 @@
 //! | [`door`] | one member's gRPC doors, without hidden retries |
 //! | [`raw`] | calls whose request is bytes |
 //! | [`observe`] | what a member says of itself, for judges |
+//! | [`spectator`] | watchers that note all that they are told, and their judge |
 //! | [`history`] [`workload`] [`judge`] | what clients did; who did it; whether it was allowed |
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
@@ -30,5 +31,6 @@ pub mod history;
 pub mod judge;
 pub mod observe;
 pub mod raw;
+pub mod spectator;
 pub mod wait;
 pub mod workload;

@@ -7,6 +7,7 @@
 //! | [`pause`] | the leader stands still until it is replaced, and wakes up |
 //! | [`partial`] | one-way cuts, a bridge, a flapping follower, one link down |
 //! | [`snapshot`] | a follower returns after the log that it lacks is gone |
+//! | [`watch`] | watchers on every member, through all of the above |
 //! | [`single`] | a member alone acknowledges only what is on disk |
 //! | [`grow`] | members come, are lost, are replaced, and leave, the leader among them |
 //! | [`hostile`] | garbage, oversized and endless requests |
@@ -27,6 +28,7 @@ pub mod partial;
 pub mod pause;
 pub mod single;
 pub mod snapshot;
+pub mod watch;
 
 use crate::cluster::program::Program;
 use anyhow::{Result, bail};
@@ -54,11 +56,12 @@ pub enum Story {
     Pause,
     Partial,
     Snapshot,
+    Watch,
     Grow,
 }
 
 impl Story {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Single,
         Self::Hostile,
         Self::Kill,
@@ -66,6 +69,7 @@ impl Story {
         Self::Pause,
         Self::Partial,
         Self::Snapshot,
+        Self::Watch,
         Self::Grow,
     ];
 
@@ -73,7 +77,7 @@ impl Story {
     fn runs_on(self, program: Program) -> bool {
         match self {
             Self::Single | Self::Hostile | Self::Kill | Self::Pause => true,
-            Self::LeaderCut | Self::Partial | Self::Snapshot | Self::Grow => {
+            Self::LeaderCut | Self::Partial | Self::Snapshot | Self::Watch | Self::Grow => {
                 program == Program::Quorate
             }
         }
@@ -88,6 +92,7 @@ impl Story {
             Self::Pause => pause::tell(context).await,
             Self::Partial => partial::tell(context).await,
             Self::Snapshot => snapshot::tell(context).await,
+            Self::Watch => watch::tell(context).await,
             Self::Grow => grow::tell(context).await,
         }
     }
