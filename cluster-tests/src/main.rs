@@ -59,6 +59,22 @@ enum Command {
         #[arg(long, value_enum, default_value = "spread")]
         target: Target,
     },
+    /// Many watchers on one prefix: what an event costs Quorate and etcd, in turn.
+    BenchWatch {
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Of each part.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        #[arg(long, default_value_t = 100)]
+        watchers: usize,
+        /// Clients that put.
+        #[arg(long, default_value_t = 16)]
+        writers: usize,
+        /// Only this system.
+        #[arg(long, value_enum)]
+        only: Option<Program>,
+    },
     /// The same requests to Quorate and to a real etcd; every answer compared.
     Differential {
         #[arg(long, default_value_t = 5_000)]
@@ -184,6 +200,28 @@ fn run(arguments: Arguments) -> Result<()> {
                 .build();
             one.context("start the runtime")?
                 .block_on(Box::pin(bench::run(&plan)))
+        }
+        Command::BenchWatch {
+            rounds,
+            seconds,
+            watchers,
+            writers,
+            only,
+        } => {
+            let plan = bench::fanout::Plan {
+                rounds,
+                duration: Duration::from_secs(seconds),
+                watchers,
+                writers,
+                systems: only.map_or_else(|| vec![Program::Quorate, Program::Etcd], |p| vec![p]),
+                dir: "target/bench".into(),
+            };
+            drop(runtime);
+            let one = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            one.context("start the runtime")?
+                .block_on(Box::pin(bench::fanout::run(&plan)))
         }
         Command::Differential {
             requests,

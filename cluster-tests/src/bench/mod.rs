@@ -6,8 +6,9 @@
 //! queueing for a core.
 //!
 //! [`load`] is the closed loop, [`sample`] reads CPU times and fsync counts around it, [`report`]
-//! makes the table.
+//! makes the table. [`fanout`] measures watchers instead.
 
+pub mod fanout;
 pub mod load;
 pub mod report;
 pub mod sample;
