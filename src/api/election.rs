@@ -184,7 +184,7 @@ fn watch(call: &Call, range: KeyRange, start: Revision) -> Result<WatchStream, S
         start,
         with_previous: false,
     };
-    let created = stream.create(ask);
+    let created = stream.create(&ask);
     created.map_err(|refused| Status::unknown(refused.to_string()))?;
     Ok(stream)
 }

@@ -117,7 +117,7 @@ impl Session {
         let outcome = match request.start_revision {
             0.. => self
                 .stream
-                .create(ask(request))
+                .create(&ask(request))
                 .map_err(|refused| refused.to_string()),
             // What came before the beginning is gone.
             _ => Err("etcdserver: mvcc: required revision has been compacted".to_owned()),

@@ -9,6 +9,9 @@ use crate::storage::{Bounds, Cursor, Family, Scan, keys};
 use crate::types::{KeyRange, KeyValue, RangeQuery, Revision};
 use bytes::Bytes;
 
+/// An event and its revision.
+type Numbered<'a> = (Revision, Event<&'a [u8]>);
+
 /// Walks events by (revision, number within it).
 pub struct EventCursor<'a> {
     rows: Cursor<'a>,
@@ -16,7 +19,7 @@ pub struct EventCursor<'a> {
 
 impl EventCursor<'_> {
     /// The event it stands on with its revision; `None` behind the last.
-    pub fn event(&self) -> Result<Option<(Revision, Event<&[u8]>)>, Error> {
+    pub fn event(&self) -> Result<Option<Numbered<'_>>, Error> {
         let Some((key, row)) = self.rows.row() else {
             return Ok(None);
         };

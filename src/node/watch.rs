@@ -64,7 +64,7 @@ impl WatchStream {
     ///
     /// # Errors
     /// The id is taken, or the range is empty.
-    pub fn create(&mut self, ask: Ask) -> Result<Created, Refused> {
+    pub fn create(&mut self, ask: &Ask) -> Result<Created, Refused> {
         self.stream.create(ask, || self.node.revision())
     }
 
@@ -121,7 +121,7 @@ impl WatchStream {
         done: io::Result<Result<Done, mvcc::Error>>,
     ) -> Result<Option<Notice>, NodeError> {
         let done = done.map_err(|_| NodeError::Stopped)?;
-        match done.map_err(unreadable)? {
+        match done.map_err(|error| unreadable(&error))? {
             Done::Completed => Ok(self.incomplete.take()),
             Done::Step(plan, caught) => {
                 let (notices, rest) = self.stream.caught_up(plan, caught);
@@ -169,7 +169,7 @@ impl WatchStream {
                 .try_for_each(|event| catch_up::read_previous(&view, event))
         };
         if is_short {
-            read().map_err(unreadable)?;
+            read().map_err(|error| unreadable(&error))?;
             return Ok(Some(notice));
         }
         self.work = Some(self.on_readers(move || read().map(|()| Done::Completed)));
@@ -183,7 +183,7 @@ impl WatchStream {
     }
 }
 
-fn unreadable(error: mvcc::Error) -> NodeError {
+fn unreadable(error: &mvcc::Error) -> NodeError {
     tracing::error!(%error, "the stored events cannot be read");
     NodeError::Corrupt
 }
@@ -231,7 +231,7 @@ impl Node {
             with_previous: false,
         };
         // A single key is no empty range, and the first id of a stream is free.
-        stream.create(ask).map_err(|_| NodeError::Stopped)?;
+        stream.create(&ask).map_err(|_| NodeError::Stopped)?;
         loop {
             match stream.next().await? {
                 Notice::Events { events, .. } => return Ok(Some(events.first_revision())),

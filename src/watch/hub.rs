@@ -188,7 +188,7 @@ impl Hub {
     pub(super) fn create(
         &self,
         stream: u64,
-        ask: Ask,
+        ask: &Ask,
         revision: impl FnOnce() -> Revision,
     ) -> Result<Created, Refused> {
         let mut registry = lock(&self.registry);

@@ -123,7 +123,7 @@ impl Registry {
     pub(super) fn create(
         &mut self,
         stream: u64,
-        ask: Ask,
+        ask: &Ask,
         current: Revision,
     ) -> Result<Created, Refused> {
         if let RangeEnd::Before(end) = &ask.interest.range.end

@@ -66,7 +66,7 @@ impl Stream {
     /// Begins to watch. `revision` asks the store, at the right moment.
     pub fn create(
         &self,
-        ask: Ask,
+        ask: &Ask,
         revision: impl FnOnce() -> Revision,
     ) -> Result<Created, Refused> {
         self.hub.create(self.number, ask, revision)

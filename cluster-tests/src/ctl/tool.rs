@@ -151,7 +151,8 @@ impl Running {
         let stdin = self.stdin.as_mut().context("stdin is closed")?;
         // Who refuses its arguments reads nothing.
         stdin.write_all(text.as_bytes()).await.unwrap_or_default();
-        Ok(stdin.flush().await.unwrap_or_default())
+        stdin.flush().await.unwrap_or_default();
+        Ok(())
     }
 
     /// Waits until what it printed ends so.

@@ -102,7 +102,7 @@ fn the_previous_pair_goes_to_those_who_want_it() {
 proptest! {
     #[test]
     fn what_is_sent_is_what_prost_would_send(sizes in proptest::collection::vec(0usize..9000, 1..12)) {
-        let list = sizes.iter().enumerate().map(|(at, size)| put(at as i64 + 4, "key", *size));
+        let list = (4..).zip(&sizes).map(|(revision, size)| put(revision, "key", *size));
         let events = Events::new(list.collect()).unwrap();
         let sent = framed(&head(3), &super::events(&events, false)).unwrap();
         let whole = WatchResponse { events: expected(&events, false), ..head(3) };
@@ -115,7 +115,7 @@ proptest! {
     fn fragments_are_small_and_whole_events(
         sizes in proptest::collection::vec(0usize..400, 1..20), limit in 100usize..900,
     ) {
-        let list = sizes.iter().enumerate().map(|(at, size)| put(at as i64 + 4, "key", *size));
+        let list = (4..).zip(&sizes).map(|(revision, size)| put(revision, "key", *size));
         let events = Events::new(list.collect()).unwrap();
         let head = WatchResponse { fragment: true, ..head(3) };
         let parts = fragments(&head, &events, false, limit);

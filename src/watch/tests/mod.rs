@@ -192,7 +192,7 @@ impl Client {
             with_previous,
         };
         let store = world.writer.store();
-        let created = self.stream.create(ask, || store.revision()).unwrap();
+        let created = self.stream.create(&ask, || store.revision()).unwrap();
         assert_eq!(created.revision, store.revision());
         let start = match start {
             0 => created.revision + 1,

@@ -26,7 +26,7 @@ fn an_id_is_free_chosen_or_refused() {
         start: 0,
         with_previous: false,
     };
-    let create = |id, end| stream.create(ask(id, end), || 1).map(|created| created.id);
+    let create = |id, end| stream.create(&ask(id, end), || 1).map(|created| created.id);
     assert_eq!(create(0, RangeEnd::Single), Ok(0));
     assert_eq!(create(1, RangeEnd::Single), Ok(1));
     // The next free one, past those that are taken.
