@@ -1,7 +1,12 @@
 //! Quorate from outside: the state machine by its commands, members in this process by their doors,
 //! the program by its command line. One program, because what is generic in a member is compiled
 //! again for each.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test may"
+)]
 #![allow(unreachable_pub, reason = "nothing here is reachable from anywhere")]
 
 mod common;
