@@ -14,13 +14,16 @@ use http::header::{HeaderMap, HeaderValue};
 use http_body::Body;
 use prost::Message;
 use std::future::Future;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tonic::{Code, Status};
 
-/// Chunks of one stream that may wait for its client to read.
+/// Chunks of one stream that may wait for its client to read, and bytes of them; one that is longer
+/// waits alone.
 const QUEUE_CHUNKS_MAX: usize = 16;
+const QUEUE_BYTES_MAX: u32 = 1 << 20;
 
 /// The client is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,29 +92,39 @@ impl Messages {
 #[derive(Clone)]
 pub(super) struct Replies {
     queue: mpsc::Sender<Result<Bytes, Status>>,
+    /// Bytes that there is room for.
+    room: Arc<Semaphore>,
+}
+
+/// What a chunk takes of the room.
+fn space_of(chunk: &Bytes) -> u32 {
+    u32::try_from(chunk.len()).map_or(QUEUE_BYTES_MAX, |bytes| bytes.min(QUEUE_BYTES_MAX))
 }
 
 impl Replies {
     /// Says one message; waits while the client is behind.
     pub(super) async fn send<M: Message>(&self, message: &M) -> Result<(), Gone> {
-        let framed = grpc::framed(message);
-        self.queue.send(framed).await.map_err(|_| Gone)
+        match grpc::framed(message) {
+            Ok(framed) => self.send_framed(framed).await,
+            Err(refused) => self.queue.send(Err(refused)).await.map_err(|_| Gone),
+        }
     }
 
     /// Bytes that are framed already: whole messages, or the next part of one.
     pub(super) async fn send_framed(&self, bytes: Bytes) -> Result<(), Gone> {
-        self.queue.send(Ok(bytes)).await.map_err(|_| Gone)
-    }
-
-    /// Returns when the client is gone.
-    pub(super) async fn gone(&self) {
-        self.queue.closed().await;
+        let space = self.room.acquire_many(space_of(&bytes)).await;
+        let space = space.map_err(|_| Gone)?;
+        self.queue.send(Ok(bytes)).await.map_err(|_| Gone)?;
+        // Given back when the chunk is taken.
+        space.forget();
+        Ok(())
     }
 }
 
 /// The other end: what the body of the answer is made of.
 pub(super) struct Answers {
     queue: mpsc::Receiver<Result<Bytes, Status>>,
+    room: Arc<Semaphore>,
     task: AbortHandle,
     /// None once the stream has ended.
     metered: Option<Metered>,
@@ -124,8 +137,11 @@ impl Answers {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Status>>> {
         let next = self.queue.poll_recv(context);
-        if let (Poll::Ready(Some(Ok(bytes))), Some(metered)) = (&next, &self.metered) {
-            metered.sent(self.frames.begun_in(bytes), bytes.len());
+        if let Poll::Ready(Some(Ok(bytes))) = &next {
+            self.room.add_permits(space_of(bytes) as usize);
+            if let Some(metered) = &self.metered {
+                metered.sent(self.frames.begun_in(bytes), bytes.len());
+            }
         }
         next
     }
@@ -157,8 +173,10 @@ where
     Serving: Future<Output = Result<(), Status>> + Send + 'static,
 {
     let (queue, answers) = mpsc::channel(QUEUE_CHUNKS_MAX);
+    let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize));
     let serving = serve(Replies {
         queue: queue.clone(),
+        room: room.clone(),
     });
     let task = tokio::spawn(async move {
         if let Err(status) = serving.await {
@@ -168,6 +186,7 @@ where
     });
     Answers {
         queue: answers,
+        room,
         task: task.abort_handle(),
         metered: None,
         frames: Frames::default(),

@@ -9,7 +9,6 @@ use crate::types::{KeyRange, Revision};
 use crate::watch::catch_up::{self, Caught, Plan};
 use crate::watch::{Ask, Counts, Created, Hub, Interest, Next, Notice, Refused, Stream, WatchId};
 use bytes::Bytes;
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -31,8 +30,6 @@ pub(super) async fn distribute(hub: Arc<Hub>) {
 pub struct WatchStream {
     node: Node,
     stream: Stream,
-    /// Found in the store, not told yet: older than all that the stream's queue holds.
-    ready: VecDeque<Notice>,
     work: Option<Work>,
     /// What `work` completes.
     incomplete: Option<Notice>,
@@ -54,7 +51,6 @@ impl WatchStream {
         Self {
             node,
             stream,
-            ready: VecDeque::new(),
             work: None,
             incomplete: None,
         }
@@ -70,13 +66,8 @@ impl WatchStream {
 
     /// Ends a watcher: nothing more is told to it. Whether there was one.
     pub fn cancel(&mut self, id: WatchId) -> bool {
-        // It may have ended, and its client not have heard of it.
-        let ends =
-            |notice: &Notice| matches!(notice, Notice::Compacted { id: it, .. } if *it == id);
-        let is_over = self.ready.iter().any(ends);
-        self.ready.retain(|notice| notice.id() != Some(id));
         self.incomplete.take_if(|notice| notice.id() == Some(id));
-        self.stream.cancel(id) || is_over
+        self.stream.cancel(id)
     }
 
     /// Asks for a notice of progress: see [`Stream::progress`].
@@ -99,19 +90,14 @@ impl WatchStream {
                 }
                 continue;
             }
-            let notice = match self.ready.pop_front() {
-                Some(notice) => return Ok(notice),
-                None => match poll_fn(|context| self.stream.poll_next(context)).await {
-                    Next::Notice(notice) => notice,
-                    Next::Behind(plan) => {
-                        self.step(plan);
-                        continue;
+            match poll_fn(|context| self.stream.poll_next(context)).await {
+                Next::Notice(notice) => {
+                    if let Some(notice) = self.complete(notice)? {
+                        return Ok(notice);
                     }
-                    Next::Closed => return Err(NodeError::Stopped),
-                },
-            };
-            if let Some(notice) = self.complete(notice)? {
-                return Ok(notice);
+                }
+                Next::Behind(plan) => self.step(plan),
+                Next::Closed => return Err(NodeError::Stopped),
             }
         }
     }
@@ -124,11 +110,7 @@ impl WatchStream {
         match done.map_err(|error| unreadable(&error))? {
             Done::Completed => Ok(self.incomplete.take()),
             Done::Step(plan, caught) => {
-                let (notices, rest) = self.stream.caught_up(plan, caught);
-                self.ready.extend(notices);
-                if let Some(rest) = rest {
-                    self.step(rest);
-                }
+                self.stream.caught_up(plan, caught);
                 Ok(None)
             }
         }

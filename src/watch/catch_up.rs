@@ -180,10 +180,10 @@ impl Walk {
                 with_previous |= it.with_previous;
             });
             if let Some(event) = shared {
-                bytes += event.bytes();
                 if with_previous {
                     read_previous(view, &event)?;
                 }
+                bytes += event.bytes();
             }
             cursor.advance()?;
         }

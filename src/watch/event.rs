@@ -86,6 +86,7 @@ impl Event {
         slot.get_or_init(|| encode(self)).clone()
     }
 
+    /// With the pair before it, if that was read.
     pub(super) fn bytes(&self) -> usize {
         /// Besides key and value: the two of them, and what points at them.
         const OVERHEAD: usize = 256;
@@ -93,7 +94,10 @@ impl Event {
             Change::Put { value, .. } => value.len(),
             Change::Delete => 0,
         };
-        self.key.len() + value + OVERHEAD
+        let previous = self
+            .previous()
+            .map_or(0, |pair| pair.key.len() + pair.value.len());
+        self.key.len() + value + previous + OVERHEAD
     }
 }
 

@@ -5,7 +5,6 @@
 //! revision after `published`, unless it waits for a revision that is still to come; what waits in a
 //! queue for a watcher that is catching up is older than its `next`.
 
-use super::catch_up::{Caught, Plan, Planned};
 use super::event::{Event, Events};
 use super::interests::{Interest, Interests};
 use super::limits::Limits;
@@ -17,6 +16,8 @@ use crate::types::{RangeEnd, Revision};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::task::Waker;
+
+mod behind;
 
 /// In place of a watcher's serial number: the notice is for all of the stream.
 const ALL: u64 = 0;
@@ -290,8 +291,14 @@ impl Registry {
 
     /// Tells everybody whom it concerns of a batch: whole revisions that follow on the last.
     pub(super) fn distribute(&mut self, batch: &[PendingEvent]) {
-        let mut touched = Vec::new();
+        let (mut touched, mut bytes, mut last) = (Vec::new(), 0, 0);
         for pending in batch {
+            // Many small commands are one batch; they are not one response.
+            if pending.main != last && bytes >= self.limits.step_bytes {
+                touched.drain(..).for_each(|group| self.deliver(group));
+                bytes = 0;
+            }
+            last = pending.main;
             let event = &pending.event;
             let is_put = matches!(event.change, Change::Put { .. });
             let mut shared = None;
@@ -309,6 +316,7 @@ impl Registry {
                     shared.get_or_insert_with(|| Arc::new(Event::copy(pending.main, event)));
                 group.matched.push(Arc::clone(event));
             });
+            bytes += shared.map_or(0, |event| event.bytes());
         }
         for number in touched {
             self.deliver(number);
@@ -382,87 +390,6 @@ impl Registry {
             watcher.queued -= 1;
         }
         Some(Next::Notice(notice))
-    }
-
-    /// Chooses for whom the stream reads next. Those near enough become synced at once: what the plan
-    /// reads must then be told before anything else of the stream.
-    fn plan(&mut self, stream: u64) -> Option<Plan> {
-        let queue = self.streams.get(&stream)?;
-        let (mut near, mut far, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-        for &serial in &queue.catching_up {
-            let watcher = self.watchers.get(&serial);
-            let Some(watcher) = watcher.filter(|it| it.queued == 0) else {
-                continue;
-            };
-            let group = self.groups.get(&watcher.group)?;
-            let planned = Planned {
-                serial,
-                id: watcher.id,
-                interest: Arc::clone(&group.interest),
-                with_previous: watcher.with_previous,
-                next: watcher.next,
-            };
-            if watcher.next > self.published {
-                waiting.push(planned);
-            } else if watcher.next + self.limits.join_revisions > self.published {
-                near.push(planned);
-            } else {
-                far.push(planned);
-            }
-        }
-        // Who waits for what is still to come has nothing to read.
-        for planned in waiting {
-            self.sync(planned.serial, planned.next);
-        }
-        let queue = self.streams.get_mut(&stream)?;
-        if !far.is_empty() && (near.is_empty() || queue.far_is_next) {
-            queue.far_is_next = false;
-            return Plan::new(far, None, self.limits);
-        }
-        queue.far_is_next = true;
-        let until = self.published;
-        for planned in &near {
-            self.sync(planned.serial, until + 1);
-        }
-        Plan::new(near, Some(until), self.limits)
-    }
-
-    /// Takes note of what a plan found. Answers what to tell, and what is still to be read first.
-    pub(super) fn caught_up(&mut self, plan: Plan, caught: Caught) -> (Vec<Notice>, Option<Plan>) {
-        let mut notices = Vec::with_capacity(caught.found.len() + caught.lost.len());
-        for (serial, notice) in caught.found {
-            // It may have been cancelled meanwhile.
-            if self.watchers.contains_key(&serial) {
-                self.events_sent += notice.events().map_or(0, |events| count(events));
-                notices.push(notice);
-            }
-        }
-        for serial in caught.lost {
-            if let Some(watcher) = self.watchers.get(&serial) {
-                notices.push(Notice::Compacted {
-                    id: watcher.id,
-                    revision: caught.compacted,
-                });
-                self.remove(serial);
-            }
-        }
-        let Some(until) = plan.until else {
-            for planned in &plan.watchers {
-                if let Some(watcher) = self.watchers.get_mut(&planned.serial) {
-                    watcher.next = watcher.next.max(caught.next);
-                }
-            }
-            return (notices, None);
-        };
-        if caught.next > until {
-            return (notices, None);
-        }
-        let mut rest = plan.watchers;
-        rest.retain(|planned| self.watchers.contains_key(&planned.serial));
-        for planned in &mut rest {
-            planned.next = planned.next.max(caught.next);
-        }
-        (notices, Plan::new(rest, Some(until), self.limits))
     }
 
     /// Queues the progress of all the stream's watchers, if all are synced and none waits for a

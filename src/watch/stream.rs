@@ -5,6 +5,7 @@ use super::hub::Hub;
 use super::interests::Interest;
 use super::queue::Notice;
 use crate::types::Revision;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -56,11 +57,21 @@ pub enum Next {
 pub struct Stream {
     hub: Arc<Hub>,
     number: u64,
+    /// Found in the store, not told yet: older than all that waits in the queue.
+    ready: VecDeque<Notice>,
+    /// What is to be read after `ready` was told, and no earlier: a client that does not read has one
+    /// step's worth of memory.
+    rest: Option<Plan>,
 }
 
 impl Stream {
     pub(super) fn new(hub: Arc<Hub>, number: u64) -> Self {
-        Self { hub, number }
+        Self {
+            hub,
+            number,
+            ready: VecDeque::new(),
+            rest: None,
+        }
     }
 
     /// Begins to watch. `revision` asks the store, at the right moment.
@@ -69,12 +80,26 @@ impl Stream {
         ask: &Ask,
         revision: impl FnOnce() -> Revision,
     ) -> Result<Created, Refused> {
+        // Its end would be taken for the new one's.
+        if ask.id != 0 && self.ends_untold(ask.id) {
+            return Err(Refused::DuplicateId);
+        }
         self.hub.create(self.number, ask, revision)
     }
 
-    /// Ends a watcher; what waits for it is dropped. Whether there was one.
-    pub fn cancel(&self, id: WatchId) -> bool {
-        self.hub.cancel(self.number, id)
+    /// Ends a watcher; what waits for it is dropped. Whether there was one, as far as its client
+    /// knows.
+    pub fn cancel(&mut self, id: WatchId) -> bool {
+        let is_over = self.ends_untold(id);
+        self.ready.retain(|notice| notice.id() != Some(id));
+        self.hub.cancel(self.number, id) || is_over
+    }
+
+    /// Whether a watcher has ended, and its client has not heard of it.
+    fn ends_untold(&self, id: WatchId) -> bool {
+        let ends =
+            |notice: &Notice| matches!(notice, Notice::Compacted { id: it, .. } if *it == id);
+        self.ready.iter().any(ends)
     }
 
     /// Asks for a notice of how far all watchers of the stream are, or one of them, behind all that
@@ -84,14 +109,21 @@ impl Stream {
         self.hub.progress(self.number, id)
     }
 
-    pub fn poll_next(&self, context: &mut Context<'_>) -> Poll<Next> {
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        if let Some(notice) = self.ready.pop_front() {
+            return Poll::Ready(Next::Notice(notice));
+        }
+        if let Some(rest) = self.rest.take() {
+            return Poll::Ready(Next::Behind(rest));
+        }
         self.hub.poll_next(self.number, context)
     }
 
-    /// Hands in what a plan found: answers what to tell, in order, and what else is to be read before
-    /// the stream is asked again.
-    pub fn caught_up(&self, plan: Plan, caught: Caught) -> (Vec<Notice>, Option<Plan>) {
-        self.hub.caught_up(plan, caught)
+    /// Hands in what a plan found. It is told next.
+    pub fn caught_up(&mut self, plan: Plan, caught: Caught) {
+        let (notices, rest) = self.hub.caught_up(plan, caught);
+        self.ready.extend(notices);
+        self.rest = rest;
     }
 }
 

@@ -26,5 +26,6 @@ mod metrics;
 mod snapshots;
 mod start;
 mod watch;
+mod watch_members;
 
 mod binary;

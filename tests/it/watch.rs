@@ -1,4 +1,5 @@
-//! Watching as clients see it: gRPC, whole members in one process.
+//! Watching as clients see it: gRPC, whole members in one process. What members do to each other's
+//! watchers is in `watch_members`; etcd's six promises have a test each in `src/watch/tests/promises.rs`.
 
 use crate::common::watching::{Watching, all, single, words};
 use crate::common::{Cluster, eventually};
@@ -426,71 +427,4 @@ async fn a_slow_client_is_told_everything_and_holds_nobody_up() {
     }
     slow.progress().await;
     assert_eq!(revision(&slow.next().await), 202);
-}
-
-#[tokio::test]
-async fn all_members_tell_the_same() {
-    let cluster = Cluster::started(3);
-    cluster.leader().await;
-    let mut streams = Vec::new();
-    for number in 0..3 {
-        let mut watching = Watching::open(&cluster, number).await;
-        watching
-            .create(WatchCreateRequest {
-                start_revision: 1,
-                ..all()
-            })
-            .await;
-        watching.next().await;
-        streams.push(watching);
-    }
-    for number in 0..60 {
-        cluster.put(number % 3, &format!("key-{number}"), "x").await;
-    }
-    let mut seen = Vec::new();
-    for watching in &mut streams {
-        seen.push(words(&watching.events(60).await));
-    }
-    assert!(seen.iter().all(|words| *words == seen[0]));
-}
-
-#[tokio::test]
-async fn a_member_that_stops_ends_its_streams_so_that_clients_go_elsewhere() {
-    let mut cluster = one().await;
-    let mut watching = Watching::open(&cluster, 0).await;
-    watching.create(single("a")).await;
-    watching.next().await;
-    cluster.stop(0);
-    let status = watching.end().await;
-    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
-}
-
-#[tokio::test]
-async fn a_watch_goes_on_over_an_installed_snapshot() {
-    let cluster = Cluster::started_with_snapshots(3, 50);
-    let leader = cluster.leader().await;
-    let away = (0..3).find(|number| *number != leader).unwrap();
-    let mut watching = Watching::open(&cluster, away).await;
-    watching.create(all()).await;
-    let from = revision(&watching.next().await) + 1;
-    let had = cluster.last_log(away).await;
-    // Its disk hangs: it falls behind and lives, and so do its watchers.
-    cluster.gates[away].hang();
-    let count = cluster.put_until_purged_past(leader, had).await;
-    cluster.gates[away].release();
-    eventually("a snapshot to be installed", async || {
-        (cluster.inspect(away).await?.snapshots_installed > 0).then_some(())
-    })
-    .await;
-    cluster.put(leader, "last", "x").await;
-    let (mut next, mut is_over) = (from, false);
-    while !is_over {
-        for event in watching.next().await.events {
-            let kv = event.kv.unwrap();
-            assert_eq!(kv.mod_revision, next, "every revision once");
-            next += 1;
-            is_over = kv.key == "last";
-        }
-    }
-    assert!(next > from + i64::try_from(count).unwrap());
 }

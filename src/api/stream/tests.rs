@@ -88,3 +88,39 @@ async fn a_client_that_goes_ends_the_task() {
     drop(answers);
     assert!(given_back.await.is_err(), "what the task held was dropped");
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_a_bounded_number_of_bytes() {
+    let said = Arc::new(Semaphore::new(0));
+    let counted = said.clone();
+    let mut answers = open(|replies| async move {
+        let chunk = Bytes::from(vec![0; 300_000]);
+        while replies.send_framed(chunk.clone()).await.is_ok() {
+            counted.add_permits(1);
+        }
+        Ok(())
+    });
+    said.acquire_many(3).await.unwrap().forget();
+    tokio::task::yield_now().await;
+    assert_eq!(
+        said.available_permits(),
+        0,
+        "three of them are the megabyte"
+    );
+    // One taken, one more said.
+    next(&mut answers).await.unwrap().unwrap();
+    said.acquire().await.unwrap().forget();
+    tokio::task::yield_now().await;
+    assert_eq!(said.available_permits(), 0);
+    // What is longer than the room waits alone.
+    let mut long = open(|replies| async move {
+        let chunk = Bytes::from(vec![0; 3 << 20]);
+        replies.send_framed(chunk.clone()).await.unwrap();
+        replies.send_framed(chunk).await.unwrap();
+        Ok(())
+    });
+    for _ in 0..2 {
+        assert_eq!(next(&mut long).await.unwrap().unwrap().len(), 3 << 20);
+    }
+    assert!(next(&mut long).await.is_none());
+}

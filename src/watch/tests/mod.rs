@@ -1,17 +1,17 @@
 //! Random puts, deletions and compactions under watchers of every kind, read at random paces: each is
-//! told exactly what it asked for, in order, a revision never in two parts. [`stories`] are single
-//! cases.
+//! told exactly what it asked for, in order, a revision never in two parts. [`promises`] are etcd's six,
+//! [`stories`] are single cases.
 
+mod promises;
 mod stories;
 
 use super::*;
-use crate::mvcc::row::Change;
-use crate::mvcc::{StoreOptions, Writer};
+use crate::mvcc::{StoreOptions, Writer, row};
 use crate::storage::EngineOptions;
 use crate::types::{KeyRange, Position, RangeEnd, Revision};
 use bytes::Bytes;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -36,6 +36,9 @@ struct Told {
     /// Revision of the pair before it, if it is wanted.
     previous: Option<Revision>,
 }
+
+/// A key and the bytes of its value; without them it is deleted.
+type Change = (u8, Option<u16>);
 
 struct World {
     writer: Writer,
@@ -63,44 +66,53 @@ impl World {
     }
 
     /// Carries out one command of several changes; a key without a value is deleted.
-    fn write(&mut self, changes: &[(u8, Option<u16>)], publish: bool) {
-        self.index += 1;
+    fn write(&mut self, changes: &[Change], publish: bool) {
+        self.write_all(&[changes.to_vec()], publish);
+    }
+
+    /// Carries out commands that are committed, and published, as one batch.
+    fn write_all(&mut self, commands: &[Vec<Change>], publish: bool) {
         let mut txn = self.writer.begin();
-        let position = Position {
-            term: 1,
-            index: self.index,
-        };
-        txn.begin_entry(position).unwrap();
-        for (key, value) in changes {
-            let key = Bytes::copy_from_slice(&[*key]);
-            match value {
-                Some(bytes) => {
-                    let value = Bytes::from(vec![b'v'; usize::from(*bytes)]);
-                    txn.put(key, value, 0, false).unwrap();
-                }
-                None => {
-                    let range = KeyRange::single(key);
-                    txn.delete_range(&range, false).unwrap().unwrap();
+        for changes in commands {
+            self.index += 1;
+            let position = Position {
+                term: 1,
+                index: self.index,
+            };
+            txn.begin_entry(position).unwrap();
+            for (key, value) in changes {
+                let key = Bytes::copy_from_slice(&[*key]);
+                match value {
+                    Some(bytes) => {
+                        let value = Bytes::from(vec![b'v'; usize::from(*bytes)]);
+                        txn.put(key, value, 0, false).unwrap();
+                    }
+                    None => {
+                        let range = KeyRange::single(key);
+                        txn.delete_range(&range, false).unwrap().unwrap();
+                    }
                 }
             }
+            txn.finish_command();
         }
-        txn.finish_command();
         let events = txn.commit().unwrap();
-        let before = self.history.len();
         for pending in &events {
             let key = pending.event.key.clone();
-            let earlier = &self.history[..before];
-            let last = earlier.iter().rfind(|told| told.key == key);
+            let mut earlier = self.history.iter().rev();
+            let last = earlier.find(|told| told.key == key && told.revision < pending.main);
             let previous = last.filter(|told| told.value.is_some());
             let (value, is_creation) = match &pending.event.change {
-                Change::Put { value, create, .. } => (Some(value.clone()), *create == pending.main),
-                Change::Delete => (None, false),
+                row::Change::Put { value, create, .. } => {
+                    (Some(value.clone()), *create == pending.main)
+                }
+                row::Change::Delete => (None, false),
             };
+            let previous = previous.filter(|_| !is_creation).map(|told| told.revision);
             self.history.push(Told {
                 revision: pending.main,
                 key,
                 value,
-                previous: previous.filter(|_| !is_creation).map(|told| told.revision),
+                previous,
             });
         }
         if publish {
@@ -169,7 +181,8 @@ struct Client {
     stream: Stream,
     watchers: BTreeMap<WatchId, Watcher>,
     plan: Option<catch_up::Plan>,
-    ready: VecDeque<Notice>,
+    /// Notices of events that it was told, in bytes.
+    notices: Vec<usize>,
     progress: Vec<Revision>,
 }
 
@@ -179,7 +192,7 @@ impl Client {
             stream: hub.open(),
             watchers: BTreeMap::new(),
             plan: None,
-            ready: VecDeque::new(),
+            notices: Vec::new(),
             progress: Vec::new(),
         }
     }
@@ -210,12 +223,7 @@ impl Client {
 
     fn cancel(&mut self, id: WatchId) {
         if let Some(watcher) = self.watchers.get_mut(&id) {
-            // It may have ended, and its client not have heard of it.
-            let ends =
-                |notice: &Notice| matches!(notice, Notice::Compacted { id: it, .. } if *it == id);
-            let is_over = self.ready.iter().any(ends);
-            self.ready.retain(|notice| notice.id() != Some(id));
-            assert_eq!(self.stream.cancel(id), !watcher.ended && !is_over);
+            assert_eq!(self.stream.cancel(id), !watcher.ended);
             watcher.ended = true;
         }
     }
@@ -225,13 +233,7 @@ impl Client {
         if let Some(plan) = self.plan.take() {
             let view = world.writer.store().view().unwrap();
             let caught = catch_up::read(&view, &plan).unwrap();
-            let (notices, rest) = self.stream.caught_up(plan, caught);
-            self.ready.extend(notices);
-            self.plan = rest;
-            return true;
-        }
-        if let Some(notice) = self.ready.pop_front() {
-            self.hear(world, &notice);
+            self.stream.caught_up(plan, caught);
             return true;
         }
         let mut context = Context::from_waker(Waker::noop());
@@ -258,6 +260,7 @@ impl Client {
                     events.first_revision() >= watcher.next(),
                     "a revision is whole"
                 );
+                self.notices.push(events.bytes());
                 let view = world.writer.store().view().unwrap();
                 for event in events.list() {
                     catch_up::read_previous(&view, event).unwrap();
@@ -327,8 +330,8 @@ fn told(event: &Event) -> Told {
         revision: event.revision,
         key: event.key.clone(),
         value: match &event.change {
-            Change::Put { value, .. } => Some(value.clone()),
-            Change::Delete => None,
+            row::Change::Put { value, .. } => Some(value.clone()),
+            row::Change::Delete => None,
         },
         previous: event.previous().map(|pair| pair.mod_revision),
     }
@@ -336,7 +339,8 @@ fn told(event: &Event) -> Told {
 
 #[derive(Clone, Debug)]
 enum Move {
-    Write(Vec<(u8, Option<u16>)>, bool),
+    /// Commands of one batch, and whether it is published.
+    Write(Vec<Vec<Change>>, bool),
     Compact(Revision),
     Distribute,
     Watch(usize, Interest, Revision, bool),
@@ -374,9 +378,11 @@ fn interest() -> impl Strategy<Value = Interest> {
 fn a_move() -> impl Strategy<Value = Move> {
     let change = (0u8..4, proptest::option::weighted(0.7, 0u16..900));
     let changes = proptest::collection::vec(change, 1..4);
+    let commands = proptest::collection::vec(changes, 1..4);
     let client = 0..CLIENTS;
     prop_oneof![
-        12 => (changes, proptest::bool::weighted(0.95)).prop_map(|(it, publish)| Move::Write(it, publish)),
+        12 => (commands, proptest::bool::weighted(0.95))
+            .prop_map(|(commands, publish)| Move::Write(commands, publish)),
         1 => (0i64..8).prop_map(Move::Compact),
         8 => Just(Move::Distribute),
         4 => (client.clone(), interest(), prop_oneof![Just(0), -12i64..6], any::<bool>())
@@ -396,7 +402,7 @@ fn play(moves: Vec<Move>, limits: Limits) {
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(&world.hub)).collect();
     for it in moves {
         match it {
-            Move::Write(changes, publish) => world.write(&changes, publish),
+            Move::Write(commands, publish) => world.write_all(&commands, publish),
             Move::Compact(back) => world.compact(back),
             Move::Distribute => world.distribute(),
             Move::Watch(client, interest, start, previous) => {

@@ -19,10 +19,24 @@ pub struct Watching {
 
 impl Watching {
     pub async fn open(cluster: &Cluster, member: usize) -> Self {
+        Self::open_as(cluster, member, false).await
+    }
+
+    /// One that ends when its member has no leader.
+    pub async fn open_with_leader(cluster: &Cluster, member: usize) -> Self {
+        Self::open_as(cluster, member, true).await
+    }
+
+    async fn open_as(cluster: &Cluster, member: usize, has_leader: bool) -> Self {
         let mut client = cluster.watch(member).max_decoding_message_size(usize::MAX);
         eventually("a watch stream", async || {
             let (requests, queue) = mpsc::channel(16);
-            let answer = client.watch(ReceiverStream::new(queue)).await.ok()?;
+            let mut request = tonic::Request::new(ReceiverStream::new(queue));
+            if has_leader {
+                let metadata = request.metadata_mut();
+                metadata.insert("hasleader", "true".parse().ok()?);
+            }
+            let answer = client.watch(request).await.ok()?;
             Some(Self {
                 requests: Some(requests),
                 responses: answer.into_inner(),
