@@ -66,6 +66,7 @@ fn mask(text: &str) -> String {
     }
     let masked = mask_number(&masked, "remaining(");
     let masked = mask_number(&masked, "\"ttl\":");
+    let masked = mask_number(&masked, "\"TTL\" : ");
     // Elections of three may take more than one turn.
     let masked = mask_number(&masked, "\"raft_term\":");
     mask_number(&masked, "\"RaftTerm\" : ")
