@@ -7,6 +7,14 @@ use crate::state_machine::{Refusal, admission};
 use crate::types::HexId;
 use tokio::time::{Instant, timeout_at};
 
+/// What speaks against a command.
+enum Objection {
+    /// An alarm that is on.
+    Alarm(Refusal),
+    /// It would not fit into the quota.
+    Quota,
+}
+
 /// As etcd writes an alarm into `Status.errors`: protobuf's text, without what is zero.
 pub(super) fn etcd_text(alarm: Alarm) -> String {
     let member = match alarm.member {
@@ -37,23 +45,42 @@ impl Node {
         self.inner.quota_bytes
     }
 
-    /// Whether the door refuses a command: for an alarm that is on, or because it would not fit into
-    /// the quota with what waits before it. The second raises the alarm.
-    pub(super) async fn refused(&self, command: &Command, deadline: Instant) -> Option<Refusal> {
+    /// Whether the door refuses a command. Not by what this member happens to know: an alarm that was
+    /// cleared elsewhere, or room that was made, counts from the moment it was acknowledged. So an
+    /// objection is raised again once this member has caught up. A full quota raises the alarm.
+    pub(super) async fn refused(
+        &self,
+        command: &Command,
+        deadline: Instant,
+    ) -> Result<Option<Refusal>, NodeError> {
+        if self.objection(command).is_none() {
+            return Ok(None);
+        }
+        self.read_barrier(deadline).await?;
+        Ok(match self.objection(command) {
+            None => None,
+            Some(Objection::Alarm(refusal)) => Some(refusal),
+            Some(Objection::Quota) => {
+                let raised = self.raise_no_space("the quota is used up", deadline);
+                if let Err(error) = raised.await {
+                    // Refused all the same: whoever comes next tries again.
+                    tracing::warn!(%error, "alarm NOSPACE not raised");
+                }
+                Some(Refusal::NoSpace)
+            }
+        })
+    }
+
+    /// What speaks against a command as far as this member knows: an alarm that is on, or that it
+    /// would not fit into the quota with what waits before it.
+    fn objection(&self, command: &Command) -> Option<Objection> {
         if let Some(refusal) = admission::refused(&self.alarms(), command) {
-            return Some(refusal);
+            return Some(Objection::Alarm(refusal));
         }
         let quota = self.inner.quota_bytes?;
         let cost = admission::cost(command);
         let waiting = self.inner.proposer.queued_bytes() as u64;
-        if cost == 0 || self.bytes_in_use() + waiting + cost < quota {
-            return None;
-        }
-        if let Err(error) = self.raise_no_space("the quota is used up", deadline).await {
-            // Refused all the same: whoever comes next tries again.
-            tracing::warn!(%error, "alarm NOSPACE not raised");
-        }
-        Some(Refusal::NoSpace)
+        (cost > 0 && self.bytes_in_use() + waiting + cost >= quota).then_some(Objection::Quota)
     }
 
     /// Raises NOSPACE for this member, once: whoever comes while it is being raised waits for that.

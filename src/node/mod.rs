@@ -202,16 +202,20 @@ impl Node {
         let meters = &self.inner.meters;
         let _pending = meters.proposals_pending.raised();
         let proposed = match self.refused(&command, deadline).await {
-            Some(refusal) => Ok(Reply {
+            Ok(Some(refusal)) => Ok(Reply {
                 revision: self.revision(),
                 result: Err(refusal),
             }),
-            None => self.inner.proposer.propose(command, deadline).await,
+            Ok(None) => {
+                let proposed = self.inner.proposer.propose(command, deadline).await;
+                proposed.inspect_err(|error| meters.count_turned_away(*error))
+            }
+            Err(error) => Err(error),
         };
         if proposed.is_err() {
             meters.proposals_failed.increment();
         }
-        proposed.inspect_err(|error| meters.count_turned_away(*error))
+        proposed
     }
 
     /// Answers a range from one view. Unless `serializable`, after a read-index barrier.

@@ -132,6 +132,33 @@ async fn an_alarm_is_the_cluster_s_and_survives_restarts() {
     cluster.converged().await;
 }
 
+/// What a member refuses for an alarm that it has not heard the end of, it refuses wrongly.
+#[tokio::test]
+async fn an_alarm_that_was_cleared_elsewhere_is_over_for_a_member_that_lags() {
+    let cluster = Cluster::started(3);
+    cluster.put(0, "a", "1").await;
+    let leader = cluster.leader().await;
+    let lags = (leader + 1) % 3;
+    alarm(
+        &cluster,
+        leader,
+        AlarmAction::Activate,
+        7,
+        AlarmType::Nospace,
+    )
+    .await;
+    assert_eq!(list(&cluster, lags, AlarmType::None).await.len(), 1);
+    cluster.cuts.cut_off(lags);
+    let clear = AlarmAction::Deactivate;
+    alarm(&cluster, leader, clear, 7, AlarmType::Nospace).await;
+    let mut kv = cluster.kv(lags);
+    let mut waiting = tokio::spawn(async move { kv.put(put("b", b"1")).await });
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
+    assert!(early.is_err(), "a refusal comes at once: {early:?}");
+    cluster.cuts.heal();
+    waiting.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_damaged_cluster_serves_reads_alone() {
     let cluster = Cluster::started(1);
