@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
+use quorate::proto::etcdserverpb::lease_client::LeaseClient;
 use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::proto::etcdserverpb::request_op::Request as OpRequest;
 use quorate::proto::etcdserverpb::{
@@ -24,6 +25,7 @@ const PAGE_KEYS: i64 = 5_000;
 pub struct Door {
     pub kv: KvClient<Channel>,
     pub cluster: ClusterClient<Channel>,
+    pub lease: LeaseClient<Channel>,
     pub maintenance: MaintenanceClient<Channel>,
 }
 
@@ -42,6 +44,7 @@ impl Door {
         Ok(Self {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             cluster: ClusterClient::new(channel.clone()),
+            lease: LeaseClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             maintenance: MaintenanceClient::new(channel),
         })
     }

@@ -8,6 +8,7 @@
 //! | [`partial`] | one-way cuts, a bridge, a flapping follower, one link down |
 //! | [`snapshot`] | a follower returns after the log that it lacks is gone |
 //! | [`watch`] | watchers on every member, through all of the above |
+//! | [`leases`] | ten thousand end at once, and a leader sleeps through it |
 //! | [`single`] | a member alone acknowledges only what is on disk |
 //! | [`grow`] | members come, are lost, are replaced, and leave, the leader among them |
 //! | [`hostile`] | garbage, oversized and endless requests |
@@ -24,6 +25,7 @@ pub mod hostile;
 pub mod hostile_bytes;
 pub mod kill;
 pub mod leader_cut;
+pub mod leases;
 pub mod partial;
 pub mod pause;
 pub mod single;
@@ -57,11 +59,12 @@ pub enum Story {
     Partial,
     Snapshot,
     Watch,
+    Leases,
     Grow,
 }
 
 impl Story {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Single,
         Self::Hostile,
         Self::Kill,
@@ -70,16 +73,21 @@ impl Story {
         Self::Partial,
         Self::Snapshot,
         Self::Watch,
+        Self::Leases,
         Self::Grow,
     ];
 
-    /// Etcd's links cannot be cut and it does not tell what it purged.
+    /// Etcd's links cannot be cut and it does not tell what it purged; a leader of 3.4 that wakes up
+    /// revokes by way of its successor.
     fn runs_on(self, program: Program) -> bool {
         match self {
             Self::Single | Self::Hostile | Self::Kill | Self::Pause => true,
-            Self::LeaderCut | Self::Partial | Self::Snapshot | Self::Watch | Self::Grow => {
-                program == Program::Quorate
-            }
+            Self::LeaderCut
+            | Self::Partial
+            | Self::Snapshot
+            | Self::Watch
+            | Self::Leases
+            | Self::Grow => program == Program::Quorate,
         }
     }
 
@@ -93,6 +101,7 @@ impl Story {
             Self::Partial => partial::tell(context).await,
             Self::Snapshot => snapshot::tell(context).await,
             Self::Watch => watch::tell(context).await,
+            Self::Leases => leases::tell(context).await,
             Self::Grow => grow::tell(context).await,
         }
     }
