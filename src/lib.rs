@@ -8,7 +8,7 @@
 //! | 0 | [`types`] [`proto`] [`config`] [`telemetry`] [`mod@env`] | words, wire messages, flags, logs, the outside world as values |
 //! | 1 | [`storage`] | RocksDB: bytes, atomically |
 //! | 2 | [`mvcc`] [`lease`] | revisions, views, history, compaction; when leases end |
-//! | 3 | [`state_machine`] [`watch`] | what a committed command means; who hears of it |
+//! | 3 | [`state_machine`] [`watch`] [`backup`] | what a committed command means; who hears of it; the state as one file |
 //! | 4 | [`raft`] | openraft, the log, the network between members |
 //! | 5 | [`node`] | tasks, time, leadership, limits |
 //! | 6 | [`api`] [`client`] | the gRPC doors; the client |
@@ -27,6 +27,7 @@ pub mod storage;
 pub mod lease;
 pub mod mvcc;
 
+pub mod backup;
 pub mod state_machine;
 pub mod watch;
 

@@ -24,8 +24,10 @@ Usage:
   quorate defrag|move-leader
   quorate snapshot save                a backup
   quorate check perf                   what the cluster bears
+  quorate data restore|status          backups, without a cluster
 
-Called by the name `etcd` it takes etcd's command line, called `etcdctl` etcdctl's.
+Called by the name `etcd` it takes etcd's command line, called `etcdctl` etcdctl's, called `etcdutl`
+etcdutl's.
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
     match (program, arguments.first().and_then(|word| word.to_str())) {
         ("etcd", _) => serve(arguments),
         ("etcdctl", _) => ctl::run(&arguments, &Env::real()),
+        ("etcdutl", _) => ctl::run_etcdutl(&arguments, &Env::real()),
+        (_, Some("data")) => ctl::run_data(&arguments[1..], &Env::real()),
         (_, Some("serve")) => serve(arguments.split_off(1)),
         (_, Some("help" | "-h" | "--help")) => print(USAGE),
         _ if arguments.is_empty() => print(USAGE),

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("lease", 2),
     ("state_machine", 3),
     ("watch", 3),
+    ("backup", 3),
     ("raft", 4),
     ("node", 5),
     ("api", 6),

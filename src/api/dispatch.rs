@@ -4,8 +4,8 @@ use super::grpc::{self, Metadata, ReplyBody};
 use super::meters::CallMeters;
 use super::stream::{self, Messages, Replies};
 use super::{
-    cluster, downgrade, election, health, kv, lease, lock, maintenance, status, txn_wire,
-    unanswered, validate, watch,
+    cluster, downgrade, election, hashes, health, kv, lease, lock, maintenance, snapshot, status,
+    txn_wire, unanswered, validate, watch,
 };
 use crate::config::Config;
 use crate::node::Node;
@@ -251,6 +251,17 @@ impl Doors {
             "/v3electionpb.Election/Resign" => {
                 self.unary(request, Learner::Never, message, election::resign)
                     .await
+            }
+            "/etcdserverpb.Maintenance/HashKV" => {
+                self.unary(request, Learner::Never, message, hashes::hash_kv)
+                    .await
+            }
+            "/etcdserverpb.Maintenance/Hash" => {
+                self.unary(request, Learner::Never, message, hashes::hash)
+                    .await
+            }
+            "/etcdserverpb.Maintenance/Snapshot" => {
+                self.stream(request, Learner::Itself, snapshot::snapshot)
             }
             "/grpc.health.v1.Health/Check" => {
                 self.unary(request, Learner::Itself, message, health::check)

@@ -23,6 +23,7 @@
 //! | [`meters`] | how often each call came, and how it ended |
 //! | [`kv`] [`watch`] [`lease`] [`cluster`] [`maintenance`] [`health`] | one gRPC service each; [`downgrade`] is a call of the fifth |
 //! | [`lock`] [`election`] [`mod@line`] | the same, built on the others; the line that people stand in |
+//! | [`hashes`] [`snapshot`] | more of `Maintenance` |
 //! | [`txn_wire`] | decoding of transactions nested deeper than prost allows, bounded |
 //! | [`watch_wire`] | events to bytes, once for all who want them |
 //! | [`validate`] [`duplicates`] | etcd's checks before a proposal |
@@ -36,6 +37,7 @@ mod downgrade;
 mod duplicates;
 mod election;
 mod grpc;
+mod hashes;
 mod header;
 mod health;
 mod kv;
@@ -47,6 +49,7 @@ mod maintenance;
 mod meters;
 mod plain;
 mod preface;
+mod snapshot;
 mod status;
 mod stream;
 mod txn_wire;

@@ -10,7 +10,7 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("etcdserverpb.Watch", &[]),
     ("etcdserverpb.Lease", &[]),
     ("etcdserverpb.Cluster", &[]),
-    ("etcdserverpb.Maintenance", &["Hash", "HashKV", "Snapshot"]),
+    ("etcdserverpb.Maintenance", &[]),
     (
         "etcdserverpb.Auth",
         &[

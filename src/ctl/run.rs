@@ -227,7 +227,7 @@ async fn execute(options: Options, env: Env, ends_in_separator: bool) -> Result<
 }
 
 /// Help is no failure.
-fn misunderstood(error: &clap::Error) -> ExitCode {
+pub(super) fn misunderstood(error: &clap::Error) -> ExitCode {
     // A group without its command is answered with help, as in etcdctl.
     let is_help = matches!(
         error.kind(),
@@ -285,7 +285,7 @@ pub(super) fn misunderstanding(error: &clap::Error) -> String {
     }
 }
 
-fn finish(done: Done, failure: Option<Failure>) -> ExitCode {
+pub(super) fn finish(done: Done, failure: Option<Failure>) -> ExitCode {
     let mut stderr = done.stderr;
     if let Some(failure) = &failure
         && !failure.text.is_empty()

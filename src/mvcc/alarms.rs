@@ -135,6 +135,7 @@ impl WriteTxn<'_> {
         let was_on = self.changes.alarms.contains(alarm);
         if was_on != on {
             self.changes.alarms.set(alarm, on);
+            self.note_change(&row_key(alarm), &[u8::from(on)]);
         }
         (was_on || on).then_some(alarm)
     }

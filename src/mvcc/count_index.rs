@@ -136,14 +136,19 @@ impl CountIndex {
         }
     }
 
-    /// Reads all live keys once.
-    pub fn build(view: &View<'_>, seed: u64) -> Result<Self, Error> {
+    /// Reads all live keys once, and shows each with its row to `visit`.
+    pub fn build(
+        view: &View<'_>,
+        seed: u64,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let mut index = Self::empty(seed);
         let mut fences = first_fence();
         let mut counts = vec![0];
         index.chunks.clear();
         let mut cursor = view.cursor(Family::Current, Bounds::default(), Scan::Bulk)?;
-        while let Some(key) = cursor.key() {
+        while let Some((key, row)) = cursor.row() {
+            visit(key, row)?;
             if index.is_fence(key) {
                 if counts.len() == CHUNK_FENCES / 2 {
                     let full = (std::mem::take(&mut fences), std::mem::take(&mut counts));
@@ -421,7 +426,7 @@ mod tests {
         }
         assert!(live.len() > 10_000);
         assert!(index.chunks.len() > 1);
-        let rebuilt = CountIndex::build(&view, 7).unwrap();
+        let rebuilt = CountIndex::build(&view, 7, |_, _| Ok(())).unwrap();
         assert_eq!(index.contents(), rebuilt.contents());
         let all: Vec<_> = live.into_iter().collect();
         let mut batch = engine.batch();

@@ -32,6 +32,10 @@ pub(super) fn read(view: &View<'_>) -> Result<DowngradeTarget, Error> {
 
 impl WriteTxn<'_> {
     pub fn set_downgrade(&mut self, target: DowngradeTarget) {
+        if self.changes.downgrade == target {
+            return;
+        }
+        self.note_change(keys::DOWNGRADE, target.as_deref().unwrap_or("").as_bytes());
         self.changes.downgrade = target;
     }
 }

@@ -6,6 +6,7 @@
 //! ended at or before it, and whether history holds a value or points at it.
 
 use super::Error;
+use super::hash_kv::Abandoned;
 use super::read_view::ReadView;
 use super::row::read_history;
 use super::state_cursor::{Found, Value};
@@ -14,7 +15,8 @@ use crate::storage::{Bounds, Family, Scan, keys};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Takes one row: a tag for its kind, and its parts.
-pub(super) type Emit<'e> = dyn FnMut(u8, &[&[u8]]) + 'e;
+/// Takes a row in parts; false: that is enough.
+pub(super) type Emit<'e> = dyn FnMut(u8, &[&[u8]]) -> bool + 'e;
 
 pub fn state_hash(view: &ReadView<'_>) -> Result<[u8; 16], Error> {
     let mut sum = 0u128;
@@ -22,8 +24,30 @@ pub fn state_hash(view: &ReadView<'_>) -> Result<[u8; 16], Error> {
     Ok(sum.to_be_bytes())
 }
 
+/// As [`state_hash`]; `None` if it was abandoned meanwhile.
+pub fn state_hash_unless(
+    view: &ReadView<'_>,
+    abandoned: &Abandoned,
+) -> Result<Option<[u8; 16]>, Error> {
+    let mut sum = 0u128;
+    let finished = walk(view, &mut |row| {
+        sum = sum.wrapping_add(xxh3_128(row));
+        !abandoned.is_set()
+    })?;
+    Ok(finished.then(|| sum.to_be_bytes()))
+}
+
 /// Visits everything that the state logically is: one row at a time, tagged with its family.
 pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result<(), Error> {
+    walk(view, &mut |row| {
+        visit(row);
+        true
+    })?;
+    Ok(())
+}
+
+/// False: `visit` had enough.
+fn walk(view: &ReadView<'_>, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, Error> {
     let compacted = view.compacted();
     let mut row = Vec::new();
     let mut emit = |tag: u8, parts: &[&[u8]]| {
@@ -32,7 +56,7 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
         for part in parts {
             put_bytes(&mut row, part);
         }
-        visit(&row);
+        visit(&row)
     };
 
     let mut head = view.head().clone();
@@ -40,7 +64,9 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
     head.applied = None;
     emit(b'm', &[&head.encode()]);
     let roster = &view.published().roster;
-    roster.each(|key, row| emit(b'n', &[key, row]));
+    roster.each(|key, row| {
+        emit(b'n', &[key, row]);
+    });
 
     view.published().alarms.hash(&mut emit);
     if let Some(version) = &view.published().downgrade {
@@ -50,20 +76,26 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
     let rows = view.rows();
     let mut current = rows.cursor(Family::Current, Bounds::default(), Scan::Bulk)?;
     while let Some((key, value)) = current.row() {
-        emit(b'c', &[key, value]);
+        if !emit(b'c', &[key, value]) {
+            return Ok(false);
+        }
         current.advance()?;
     }
 
     let mut leases = rows.cursor(Family::Lease, Bounds::default(), Scan::Bulk)?;
     while let Some((key, value)) = leases.row() {
-        emit(b'l', &[key, value]);
+        if !emit(b'l', &[key, value]) {
+            return Ok(false);
+        }
         leases.advance()?;
     }
 
     let lower = keys::event(compacted.max(0), 0).to_vec();
     let mut events = rows.cursor(Family::Events, Bounds { lower, upper: None }, Scan::Bulk)?;
     while let Some((key, value)) = events.row() {
-        emit(b'e', &[key, value]);
+        if !emit(b'e', &[key, value]) {
+            return Ok(false);
+        }
         events.advance()?;
     }
 
@@ -81,7 +113,7 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
             let mut fixed = Vec::new();
             super::row::put_history(&mut fixed, ended, &meta, &super::row::Stored::InEvent);
             // The values of newer versions are among the events above.
-            if modified < compacted {
+            let goes_on = if modified < compacted {
                 let value = match stored {
                     super::row::Stored::InEvent => Value::InEvent,
                     super::row::Stored::Inline(value) => Value::Here(value),
@@ -92,12 +124,15 @@ pub fn logical_rows(view: &ReadView<'_>, mut visit: impl FnMut(&[u8])) -> Result
                     value,
                 };
                 view.source()
-                    .with_value(&found, |value| emit(b'h', &[encoded, &fixed, value]))?;
+                    .with_value(&found, |value| emit(b'h', &[encoded, &fixed, value]))?
             } else {
-                emit(b'h', &[encoded, &fixed]);
+                emit(b'h', &[encoded, &fixed])
+            };
+            if !goes_on {
+                return Ok(false);
             }
         }
         history.advance()?;
     }
-    Ok(())
+    Ok(true)
 }

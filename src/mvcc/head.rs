@@ -17,6 +17,7 @@
 //! at once; a periodic one lags by a round.
 
 use super::Error;
+use super::digest::Digest;
 use crate::storage::varint::{Input, Malformed, put_i64, put_u64};
 use crate::types::{Position, Revision};
 
@@ -24,7 +25,7 @@ use crate::types::{Position, Revision};
 pub const NEVER_COMPACTED: Revision = -1;
 
 /// The version of the row itself.
-const HEAD_VERSION: u8 = 1;
+const HEAD_VERSION: u8 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -41,6 +42,8 @@ pub struct Head {
     /// Bytes of all events ever written, and of those below the compacted revision.
     pub event_bytes: u64,
     pub compacted_event_bytes: u64,
+    /// By which members compare what they hold.
+    pub digest: Digest,
 }
 
 impl Default for Head {
@@ -54,6 +57,7 @@ impl Default for Head {
             live_bytes: 0,
             event_bytes: 0,
             compacted_event_bytes: 0,
+            digest: Digest::default(),
         }
     }
 }
@@ -87,7 +91,7 @@ impl Head {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64);
+        let mut out = Vec::with_capacity(96);
         out.push(HEAD_VERSION);
         match self.applied {
             None => out.push(0),
@@ -111,6 +115,9 @@ impl Head {
         put_u64(&mut out, self.live_bytes);
         put_u64(&mut out, self.event_bytes);
         put_u64(&mut out, self.compacted_event_bytes);
+        out.extend_from_slice(&self.digest.changes.to_be_bytes());
+        out.extend_from_slice(&self.digest.live.to_be_bytes());
+        put_u64(&mut out, self.digest.keys);
         out
     }
 
@@ -153,6 +160,11 @@ impl Head {
             live_bytes: input.u64()?,
             event_bytes: input.u64()?,
             compacted_event_bytes: input.u64()?,
+            digest: Digest {
+                changes: read_hash(&mut input)?,
+                live: read_hash(&mut input)?,
+                keys: input.u64()?,
+            },
         };
         let sane = head.revision >= 1
             && head.compacted <= head.revision
@@ -163,6 +175,11 @@ impl Head {
             Err(Malformed)
         }
     }
+}
+
+fn read_hash(input: &mut Input<'_>) -> Result<u64, Malformed> {
+    let bytes = input.take(8)?.try_into().map_err(|_| Malformed)?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -183,6 +200,8 @@ mod tests {
         head.compact(7);
         head.live_bytes = 5;
         head.event_bytes = 9;
+        head.digest.changes = u64::MAX;
+        head.digest.keys = 3;
         assert_eq!(Head::decode(&head.encode()).unwrap(), head);
     }
 
@@ -190,7 +209,7 @@ mod tests {
     fn a_newer_row_is_named_and_garbage_refused() {
         let newer = Head::decode(&[9, 1, 2]);
         assert!(matches!(newer, Err(Error::NewerFormat { found: 9, .. })));
-        assert!(matches!(Head::decode(&[1, 1]), Err(Error::Corrupt { .. })));
+        assert!(matches!(Head::decode(&[2, 1]), Err(Error::Corrupt { .. })));
         assert!(matches!(Head::decode(&[]), Err(Error::Corrupt { .. })));
     }
 

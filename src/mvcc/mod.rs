@@ -26,20 +26,26 @@
 //!   [`write_compact`]: the one command that makes the past unreadable.
 //! * [`lease_rows`]: leases and which keys go with them. [`write_lease`]: granting and revoking.
 //!   [`lease_feed`]: who hears of it.
+//! * [`write_rest`]: Raft's membership, and the marks of the [`digest`].
 //! * [`roster`]: what is replicated of members. [`write_members`]: changes of it.
+//! * [`mod@refound`]: a backup's state becomes a new cluster's.
 //! * [`refusal`]: why a valid command or read is not carried out.
 //! * [`alarms`]: what is wrong with which member. [`downgrade`]: a note.
 //! * [`events`]: what was changed, in order, and what was before it.
 //! * [`metadata_cache`]: what makes an overwrite cheap.
-//! * [`compaction`]: removing what nobody may read. [`hash`]: are two stores the same?
+//! * [`compaction`]: removing what nobody may read.
+//! * [`digest`]: do members agree, at every batch? [`hash`]: are two stores the same? [`hash_kv`]: and is it an etcd's? ([`crc_join`])
 
 pub mod alarms;
 pub mod compaction;
 pub mod count_index;
 pub mod counting;
+mod crc_join;
+pub mod digest;
 pub mod downgrade;
 pub mod events;
 pub mod hash;
+pub mod hash_kv;
 pub mod head;
 pub mod lease_feed;
 pub mod lease_rows;
@@ -48,6 +54,7 @@ mod meters;
 pub mod overlay;
 pub mod range;
 pub mod read_view;
+mod refound;
 pub mod refusal;
 pub mod roster;
 pub mod row;
@@ -56,6 +63,7 @@ pub mod store;
 mod write_compact;
 pub mod write_lease;
 pub mod write_members;
+mod write_rest;
 pub mod write_txn;
 pub mod writer;
 
@@ -66,6 +74,7 @@ pub use lease_feed::{LeaseChange, LeaseFeed};
 pub use meters::StoreMeters;
 pub use overlay::PendingEvent;
 pub use read_view::ReadView;
+pub use refound::refound;
 pub use refusal::Refusal;
 pub use roster::{MemberAttributes, Roster};
 pub use store::{Label, Membership, Sizes, Store, StoreOptions};

@@ -3,6 +3,7 @@
 use super::alarms::Alarms;
 use super::compaction::Cleaned;
 use super::count_index::CountIndex;
+use super::digest::{Mark, Marks};
 use super::downgrade::DowngradeTarget;
 use super::head::Head;
 use super::lease_feed::LeaseFeed;
@@ -48,6 +49,7 @@ pub type Membership = (Position, Bytes);
 /// Whose state a directory holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
+    pub head: Head,
     pub applied: Option<Position>,
     pub membership: Option<Membership>,
 }
@@ -95,6 +97,7 @@ pub struct Store {
     pub(super) floors: Mutex<Vec<Weak<Floor>>>,
     pub(super) cleaned: Mutex<Cleaned>,
     lease_feed: LeaseFeed,
+    marks: Mutex<Marks>,
 }
 
 /// A lock is only poisoned if its holder panicked, and what these locks guard is whole at every
@@ -108,6 +111,8 @@ impl Store {
     pub(super) fn new(engine: Engine, published: Published, meters: Arc<StoreMeters>) -> Self {
         let floors = Mutex::new(vec![Arc::downgrade(&published.floor)]);
         let cleaned = Cleaned::at_open(published.head.compacted);
+        let mut marks = Marks::default();
+        marks.extend(Mark::of(&published.head));
         Self {
             engine,
             meters,
@@ -116,6 +121,7 @@ impl Store {
             floors,
             cleaned: Mutex::new(cleaned),
             lease_feed: LeaseFeed::default(),
+            marks: Mutex::new(marks),
         }
     }
 
@@ -208,8 +214,10 @@ impl Store {
     pub fn read_label(dir: &Path) -> Result<Label, Error> {
         let engine = Engine::open_read_only(dir, &EngineOptions::small())?;
         let view = engine.latest();
+        let head = read_head(&view)?;
         Ok(Label {
-            applied: read_head(&view)?.applied,
+            applied: head.applied,
+            head,
             membership: read_membership(&view)?,
         })
     }
@@ -219,6 +227,16 @@ impl Store {
     pub fn state_hash(&self) -> Result<(Option<Position>, [u8; 16]), Error> {
         let view = self.view()?;
         Ok((view.applied(), hash::state_hash(&view)?))
+    }
+
+    /// What the state was at places of the log that other members may have marked too, oldest
+    /// first.
+    pub fn marks(&self) -> Vec<Mark> {
+        lock(&self.marks).to_vec()
+    }
+
+    pub(super) fn add_marks(&self, marks: Vec<Mark>) {
+        lock(&self.marks).extend(marks);
     }
 
     pub fn sizes(&self) -> Result<Sizes, Error> {

@@ -93,8 +93,7 @@ impl WriteTxn<'_> {
             remaining: 0,
             granted_at: head.applied.map_or(0, |at| at.index),
         });
-        let pending = Pending { now, is_new: true };
-        self.changes.leases.rows.insert(id, pending);
+        self.set_lease(id, Pending { now, is_new: true });
         self.changes.leases.granted += 1;
         Ok(Ok(()))
     }
@@ -136,7 +135,7 @@ impl WriteTxn<'_> {
                 now: None,
                 is_new: false,
             };
-            self.changes.leases.rows.insert(id, gone);
+            self.set_lease(id, gone);
             self.changes.leases.revoked += 1;
         }
         Ok(Ok(whole))
@@ -171,12 +170,18 @@ impl WriteTxn<'_> {
                 continue;
             };
             lease.remaining = mark.remaining.clamp(0, lease.ttl.max(0));
-            let rows = &mut self.changes.leases.rows;
-            let is_new = rows.get(&mark.id).is_some_and(|pending| pending.is_new);
+            let before = self.changes.leases.rows.get(&mark.id);
+            let is_new = before.is_some_and(|pending| pending.is_new);
             let now = Some(lease);
-            rows.insert(mark.id, Pending { now, is_new });
+            self.set_lease(mark.id, Pending { now, is_new });
         }
         Ok(Ok(()))
+    }
+
+    fn set_lease(&mut self, id: LeaseId, pending: Pending) {
+        let row = pending.now.as_ref().map(lease_row).unwrap_or_default();
+        self.note_change(&keys::lease(id), &row);
+        self.changes.leases.rows.insert(id, pending);
     }
 
     /// Whether the entry being applied is of `term`.

@@ -11,7 +11,10 @@ impl WriteTxn<'_> {
         if self.roster().is_removed(member.node) {
             return Err(Refusal::MemberRemoved);
         }
-        self.roster_mut().publish(member);
+        // It says so at every start.
+        if self.roster().attributes(member.node) != Some(&member) {
+            self.change_roster(member.node, |roster| roster.publish(member));
+        }
         Ok(())
     }
 
@@ -24,7 +27,7 @@ impl WriteTxn<'_> {
             Some(bound) if bound == incarnation => Ok(()),
             Some(_) => Err(Refusal::MemberKnownElsewhere),
             None => {
-                self.roster_mut().bind(node, incarnation);
+                self.change_roster(node, |roster| roster.bind(node, incarnation));
                 Ok(())
             }
         }
@@ -32,7 +35,9 @@ impl WriteTxn<'_> {
 
     /// Forgets what a member said of itself, and never that it was removed.
     pub fn remove_member(&mut self, node: NodeId) {
-        self.roster_mut().remove(node);
+        if !self.roster().is_removed(node) {
+            self.change_roster(node, |roster| roster.remove(node));
+        }
     }
 
     fn roster(&self) -> &Roster {
@@ -40,10 +45,21 @@ impl WriteTxn<'_> {
         changed.unwrap_or(&self.writer.roster)
     }
 
-    fn roster_mut(&mut self) -> &mut Roster {
-        let roster = &self.writer.roster;
-        self.changes
+    fn change_roster(&mut self, node: NodeId, change: impl FnOnce(&mut Roster)) {
+        let before = &self.writer.roster;
+        let roster = self
+            .changes
             .roster
-            .get_or_insert_with(|| roster.as_ref().clone())
+            .get_or_insert_with(|| (**before).clone());
+        change(roster);
+        let mut rows = Vec::new();
+        roster.each(|key, row| {
+            if key.ends_with(&node.to_be_bytes()) {
+                rows.push((key.to_vec(), row.to_vec()));
+            }
+        });
+        for (key, row) in rows {
+            self.note_change(&key, &row);
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::alarms::Alarms;
 use super::counting::Counting;
+use super::digest::PendingMark;
 use super::downgrade::DowngradeTarget;
 use super::head::Head;
 use super::metadata_cache::Known;
@@ -46,6 +47,7 @@ pub(super) struct Changes {
     pub(super) downgrade: DowngradeTarget,
     /// If it changed.
     pub(super) roster: Option<Roster>,
+    pub(super) marks: Vec<PendingMark>,
 }
 
 /// What the metadata cache may keep of a live version.
@@ -104,6 +106,7 @@ impl<'w> WriteTxn<'w> {
             alarms: writer.alarms.clone(),
             downgrade: writer.downgrade.clone(),
             roster: None,
+            marks: Vec::new(),
         };
         Self {
             writer,
@@ -132,12 +135,9 @@ impl<'w> WriteTxn<'w> {
                 next: position,
             });
         }
+        self.mark();
         self.changes.head.applied = Some(position);
         Ok(())
-    }
-
-    pub fn set_membership(&mut self, position: Position, bytes: Bytes) {
-        self.changes.membership = Some((position, bytes));
     }
 
     /// How much was collected, about.
@@ -416,9 +416,11 @@ impl<'w> WriteTxn<'w> {
         if let Some(old) = &old {
             let bytes = len(&key) + old.value_bytes + ROW_BYTES;
             head.live_bytes = head.live_bytes.saturating_sub(bytes);
+            head.digest.end(&key, &old.meta, old.value_bytes);
         }
-        if now.is_some() {
+        if let Some(now) = &now {
             head.live_bytes += len(&key) + value_bytes + ROW_BYTES;
+            head.digest.begin(&key, &now.meta, value_bytes);
         }
         if let Some(live) = &now
             && live.meta.lease != 0

@@ -3,11 +3,13 @@
 use super::Error;
 use super::alarms::Alarms;
 use super::count_index::CountIndex;
+use super::digest::{Digest, Mark};
 use super::downgrade::{self, DowngradeTarget};
 use super::head::Head;
 use super::metadata_cache::MetadataCache;
 use super::overlay::PendingEvent;
 use super::roster::Roster;
+use super::row::read_current;
 use super::store::{Floor, Membership, Published, Store, StoreOptions, read_head, read_membership};
 use super::write_txn::WriteTxn;
 use crate::storage::{Engine, Family, keys};
@@ -36,7 +38,17 @@ impl Writer {
         let alarms = Alarms::read(&view)?;
         let downgrade = downgrade::read(&view)?;
         let roster = Arc::new(Roster::read(&view)?);
-        let index = CountIndex::build(&view, options.hash_seed)?;
+        let mut found = Digest::default();
+        let index = CountIndex::build(&view, options.hash_seed, |key, row| {
+            let (meta, value) = read_current(row)?;
+            found.begin(key, &meta, value.len() as u64);
+            Ok(())
+        })?;
+        if !found.agrees_on_live_keys(&head.digest) {
+            return Err(Error::Corrupt {
+                what: "current: its rows are not those that were written",
+            });
+        }
         drop(view);
         let floor = Arc::new(Floor {
             events: head.events_floor,
@@ -86,11 +98,13 @@ impl Writer {
     /// Writes what a transaction collected, in one batch, and publishes it. Answers its events.
     pub(super) fn commit(
         &mut self,
-        changes: super::write_txn::Changes,
+        mut changes: super::write_txn::Changes,
     ) -> Result<Vec<PendingEvent>, Error> {
         let mut batch = changes.encode(&self.store.engine);
         changes.alarms.put_changes(&self.alarms, &mut batch);
         downgrade::put_change(&self.downgrade, &changes.downgrade, &mut batch);
+        let marks = changes.marks.iter().map(|mark| &mark.head);
+        let marks: Vec<Mark> = marks.chain([&changes.head]).filter_map(Mark::of).collect();
         let (mut created, mut deleted) = (Vec::new(), Vec::new());
         for (key, touched) in changes.overlay.keys() {
             match (touched.was_live, &touched.now) {
@@ -130,6 +144,7 @@ impl Writer {
         let meters = self.store.meters();
         meters.leases_granted.add(changes.leases.granted);
         meters.leases_revoked.add(changes.leases.revoked);
+        self.store.add_marks(marks);
         for (key, touched) in changes.overlay.keys() {
             match touched.now.as_ref().and_then(super::write_txn::known) {
                 Some(known) => self.cache.put(key, &known),
@@ -141,8 +156,9 @@ impl Writer {
 }
 
 impl super::write_txn::Changes {
-    /// One row of `current` per key, however often it changed; keys in order.
-    fn encode<'e>(&self, engine: &'e Engine) -> crate::storage::Batch<'e> {
+    /// One row of `current` per key, however often it changed; keys in order. The changes become
+    /// part of the digest here, where their rows are at hand.
+    fn encode<'e>(&mut self, engine: &'e Engine) -> crate::storage::Batch<'e> {
         use super::row::{Stored, put_current, put_event, put_history};
         let mut batch = engine.batch();
         let mut row = Vec::new();
@@ -179,16 +195,23 @@ impl super::write_txn::Changes {
                 );
             }
         }
-        for pending in self.overlay.events() {
+        let mut hashed = Digest::default();
+        let mut marks = self.marks.iter_mut().peekable();
+        for (number, pending) in self.overlay.events().iter().enumerate() {
+            while let Some(mark) = marks.next_if(|mark| mark.events <= number) {
+                mark.head.digest.add_changes(&hashed);
+            }
             row.clear();
             put_event(&mut row, &pending.event, pending.total);
-            batch.put(
-                Family::Events,
-                &keys::event(pending.main, pending.sub),
-                &row,
-            );
+            let key = keys::event(pending.main, pending.sub);
+            hashed.change(&key, &row);
+            batch.put(Family::Events, &key, &row);
         }
         self.leases.encode(&mut batch);
+        for mark in marks {
+            mark.head.digest.add_changes(&hashed);
+        }
+        self.head.digest.add_changes(&hashed);
         batch.put(Family::Meta, keys::HEAD, &self.head.encode());
         if let Some(membership) = &self.membership {
             let row = super::store::membership_row(membership);

@@ -8,7 +8,7 @@ use crate::env::Env;
 use crate::raft::log::{SegmentedLog, Vote};
 use crate::raft::{Links, Pins};
 use crate::types::{ClusterId, HexId, NodeId};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -86,6 +86,11 @@ impl Beginning {
                 ask_founders(&founding.members, links, pins, patience).await
             }
             Self::Joining(place) => {
+                ensure!(
+                    pins.origin() == 0,
+                    "a data directory that was restored from a backup founds a cluster and joins \
+                     none: start it with --initial-cluster-state new, or remove it"
+                );
                 place.claim(links, patience).await?;
                 // From now on the log can be told from one that was lost.
                 save_first_vote(log).await.context("begin the Raft log")

@@ -10,7 +10,7 @@
 use crate::proto::peer;
 use crate::raft::{Links, MemberNode, Pins};
 use crate::types::{HexId, NodeId};
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,6 +47,23 @@ pub(super) async fn ask_founders(
     Ok(())
 }
 
+/// All founders start from the same data, or the members would differ from the first.
+fn check_origin(node: NodeId, theirs: u64, ours: u64) -> anyhow::Result<()> {
+    let comes = |origin| match origin {
+        0 => "empty".to_owned(),
+        origin => format!("from backup {}", HexId(origin)),
+    };
+    ensure!(
+        theirs == ours,
+        "member {} starts {}, this one {}: all members of a new cluster restore the same backup, \
+         or none does",
+        HexId(node),
+        comes(theirs),
+        comes(ours)
+    );
+    Ok(())
+}
+
 async fn ask(
     node: NodeId,
     member: &MemberNode,
@@ -65,6 +82,7 @@ async fn ask(
                     known if known == 0 || known == me.incarnation => {}
                     _ => bail!("member {} has already been bootstrapped", HexId(me.node)),
                 }
+                check_origin(node, answer.origin, pins.origin())?;
                 if let Err(status) = pins.pin(node, answer.incarnation).await {
                     bail!("{}", status.message());
                 }

@@ -48,6 +48,7 @@ pub struct Running {
     pub peers: PeerService,
     pub sweeper: Sweeper,
     pub reconfigurer: Reconfigurer,
+    pub snapshots: Snapshots,
 }
 
 /// Runs consensus on the current runtime until `stop` turns true or something fatal happens.
@@ -91,6 +92,7 @@ pub async fn run(
         member_dir.join("peers.json"),
         env.threads.worker("files")?,
     )?;
+    pins.set_origin(data_dir.identity.origin);
     let timers = Timers {
         heartbeat: config.heartbeat_interval,
         election: config.election_timeout,
@@ -164,8 +166,12 @@ impl Opened {
         let state_dir = StateDir::new(member_dir.clone(), disk.clone(), state_options);
         let machine = state_dir.open().context("open the state")?;
         let is_pristine = log.is_pristine();
+        // A restored state has the founding entry applied, and nothing else.
+        let restored = (data_dir.identity.origin != 0).then_some(0);
+        let is_new =
+            !data_dir.identity.bootstrapped && machine.applied().map(|last| last.index) == restored;
         anyhow::ensure!(
-            !is_pristine || (!data_dir.identity.bootstrapped && machine.applied().is_none()),
+            !is_pristine || is_new,
             "the Raft log in {} is gone: this member has taken part in elections and must not vote \
          again without it; bring the log back, or replace the member",
             member_dir.join("log").display()
@@ -202,7 +208,7 @@ impl Opened {
         let sends = snapshots.sends().clone();
         let hub = Arc::new(Hub::default());
         let worker = env.threads.worker("apply")?;
-        let applier = Applier::new(machine, state_dir, snapshots, worker, hub.clone());
+        let applier = Applier::new(machine, state_dir, snapshots.clone(), worker, hub.clone());
         applier.reconcile(&log.state());
         let parts = Parts {
             log: log.clone(),
@@ -251,6 +257,7 @@ impl Opened {
                 peers: service.clone(),
                 sweeper,
                 reconfigurer,
+                snapshots,
             })
             .ok();
 

@@ -7,6 +7,7 @@
 //! <data-dir>/member/log/            the Raft log
 //! <data-dir>/member/state-000001/   RocksDB; `state.current` names the one in use
 //! <data-dir>/member/snapshot/       checkpoints
+//! <data-dir>/member.restoring/      a restore that is not finished
 //! ```
 
 use crate::env::disk::{read_file, write_file_durably};
@@ -24,6 +25,9 @@ pub(super) const DATA_FORMAT_VERSION: u32 = 1;
 
 const IDENTITY: &str = "identity.json";
 
+/// Beside `member`: what a restore is making of a backup. Its last step is to give it that name.
+pub(super) const RESTORING: &str = "member.restoring";
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct IdentityFile {
     pub format_version: u32,
@@ -37,6 +41,29 @@ pub(super) struct IdentityFile {
     /// The member was told that it was removed from the cluster: the directory has served.
     #[serde(default)]
     pub removed: bool,
+    /// Which backup the founding state came from; 0: none, it was empty.
+    #[serde(default)]
+    pub origin: u64,
+}
+
+impl IdentityFile {
+    /// Of a new directory, which has taken part in nothing yet.
+    pub(super) fn founding(
+        cluster: ClusterId,
+        node: NodeId,
+        randomness: &dyn Randomness,
+        origin: u64,
+    ) -> Self {
+        Self {
+            format_version: DATA_FORMAT_VERSION,
+            cluster,
+            node,
+            incarnation: randomness.next_u64().max(1),
+            bootstrapped: false,
+            removed: false,
+            origin,
+        }
+    }
 }
 
 /// An opened, locked data directory.
@@ -77,14 +104,8 @@ impl DataDir {
         // Again: before the lock it may have been somebody else's to write.
         let found = check_owner(disk.as_ref(), data_dir, cluster, node)?;
         let is_new = found.is_none();
-        let identity = found.unwrap_or_else(|| IdentityFile {
-            format_version: DATA_FORMAT_VERSION,
-            cluster,
-            node,
-            incarnation: randomness.next_u64().max(1),
-            bootstrapped: false,
-            removed: false,
-        });
+        let identity =
+            found.unwrap_or_else(|| IdentityFile::founding(cluster, node, randomness, 0));
         let mut opened = Self {
             member_dir,
             identity,
@@ -140,9 +161,17 @@ impl DataDir {
     }
 
     fn store(&mut self) -> io::Result<()> {
-        let bytes = serde_json::to_vec_pretty(&self.identity).map_err(io::Error::other)?;
-        write_file_durably(self.disk.as_ref(), &self.member_dir.join(IDENTITY), &bytes)
+        write_identity(self.disk.as_ref(), &self.member_dir, &self.identity)
     }
+}
+
+pub(super) fn write_identity(
+    disk: &dyn Disk,
+    member_dir: &Path,
+    identity: &IdentityFile,
+) -> io::Result<()> {
+    let bytes = serde_json::to_vec_pretty(identity).map_err(io::Error::other)?;
+    write_file_durably(disk, &member_dir.join(IDENTITY), &bytes)
 }
 
 /// The identity in a directory, unless it is not the one that was expected.
@@ -155,6 +184,11 @@ fn check_owner(
     let member_dir = data_dir.join("member");
     let shown = data_dir.display();
     let found = read_identity(disk, &member_dir)?;
+    if found.is_none() && disk.exists(&data_dir.join(RESTORING))? {
+        bail!(
+            "a restore into data directory {shown} was not finished; remove it and restore again"
+        );
+    }
     match &found {
         Some(identity) if identity.cluster != cluster => bail!(
             "data directory {shown} belongs to cluster {}, not to {} which the flags describe",

@@ -9,10 +9,12 @@
 //! | [`core`] | opens the directory, joins the cluster, runs consensus and housekeeping |
 //! | [`data_dir`] [`beginning`] | whose directory; founder, joining, or here before |
 //! | [`founding`] [`bootstrap`] [`join`] | which ids, the first start of a founder; of one that joins |
+//! | [`restore`] | a backup becomes a data directory |
 //! | [`propose`] | commands into the log, in batches |
 //! | [`read`] [`short`] | read rounds; which reads are short |
 //! | [`leases`] | who keeps the time of leases, renews them and ends them |
 //! | [`meters`] | what is counted |
+//! | [`hashing`] [`backup`] | hashes of the whole state; the whole state as one file |
 //! | [`watch`](mod@watch) | streams of watchers, and reading for those that are behind |
 //! | [`alarms`] | alarms and the quota, for doors |
 //! | [`move_leader`] | leadership moved to a named member |
@@ -24,6 +26,7 @@
 
 mod alarms;
 mod auto_compaction;
+mod backup;
 mod beginning;
 mod bootstrap;
 pub mod core;
@@ -32,6 +35,7 @@ mod disk_watch;
 mod error;
 mod founding;
 mod hand_over;
+mod hashing;
 mod housekeeping;
 mod join;
 mod leases;
@@ -43,12 +47,14 @@ mod read;
 mod reconfigure_rules;
 mod reconfigurer;
 mod removal;
+pub mod restore;
 mod short;
 mod sweeper;
 mod upkeep;
 mod watch;
 mod weight;
 
+pub use backup::{Backup, BackupFailure};
 pub use error::NodeError;
 pub use leases::TimeToLive;
 pub use membership::{Member, ReconfigureError};
@@ -62,7 +68,7 @@ pub use watch::WatchStream;
 use crate::config::Config;
 use crate::env::{Clock, Env, Randomness, Worker};
 use crate::mvcc::{Sizes, Store};
-use crate::raft::{Consensus, Links, PeerMeters};
+use crate::raft::{Consensus, Links, PeerMeters, Snapshots};
 use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
 use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
@@ -74,7 +80,7 @@ use read::Barrier;
 use std::io;
 use std::sync::Arc;
 use sweeper::Sweeper;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -109,6 +115,9 @@ struct Inner {
     _tasks: JoinSet<()>,
     reconfigurer: Reconfigurer,
     clock: Arc<dyn Clock>,
+    hasher: Worker,
+    snapshots: Snapshots,
+    backups: Arc<Semaphore>,
 }
 
 /// Which member this is, of which cluster.
@@ -171,6 +180,9 @@ impl Node {
             barrier,
             leases,
             readers,
+            hasher: env.threads.worker("hasher")?,
+            snapshots: running.snapshots.clone(),
+            backups: Arc::new(Semaphore::new(backup::BACKUPS_MAX)),
             recovered: watch_recovered,
             hub: running.hub.clone(),
             randomness: env.randomness.clone(),
@@ -262,14 +274,21 @@ impl Node {
         if !serializable {
             return self.read_barrier(deadline).await;
         }
+        match timeout_at(deadline, self.recovered()).await {
+            Ok(recovered) => recovered,
+            Err(_) => Err(NodeError::Timeout),
+        }
+    }
+
+    /// Returns once everything is applied that was committed when this member was last stopped.
+    async fn recovered(&self) -> Result<(), NodeError> {
         if *self.inner.recovered.borrow() {
             return Ok(());
         }
         let mut recovered = self.inner.recovered.clone();
-        match timeout_at(deadline, recovered.wait_for(|recovered| *recovered)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(NodeError::Stopped),
-            Err(_) => Err(NodeError::Timeout),
+        match recovered.wait_for(|recovered| *recovered).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(NodeError::Stopped),
         }
     }
 

@@ -115,6 +115,7 @@ struct Inner {
     founders: BTreeSet<NodeId>,
     /// Consensus comes later than the port.
     census: OnceLock<Box<dyn Census>>,
+    origin: OnceLock<u64>,
     table: Mutex<BTreeMap<NodeId, u64>>,
     disk: Arc<dyn Disk>,
     path: PathBuf,
@@ -169,6 +170,7 @@ impl Pins {
                 me,
                 founders,
                 census: OnceLock::new(),
+                origin: OnceLock::new(),
                 table,
                 disk,
                 path,
@@ -185,6 +187,17 @@ impl Pins {
     pub fn set_census(&self, census: impl Census + 'static) {
         // A second one would be a bug of the assembly; the first stays.
         self.inner.census.set(Box::new(census)).ok();
+    }
+
+    /// Which backup the state came from that this member founds its cluster with.
+    pub fn set_origin(&self, origin: u64) {
+        // A second one would be a bug of the assembly; the first stays.
+        self.inner.origin.set(origin).ok();
+    }
+
+    /// 0: none.
+    pub fn origin(&self) -> u64 {
+        self.inner.origin.get().copied().unwrap_or(0)
     }
 
     /// A stranger must neither make the file grow nor be pinned in the place of a later member.

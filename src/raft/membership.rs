@@ -13,13 +13,16 @@ use super::consensus::{Consensus, WeakConsensus};
 use super::identity::Census;
 use super::links::Links;
 use super::type_config::{MemberNode, Membership, TypeConfig, log_id_of, position_of};
+use super::wire::encode_membership;
 use crate::types::{NodeId, Position};
+use bytes::Bytes;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::raft::{ClientWriteResponse, Precondition};
 use openraft::{ChangeMembers, EntryPayload, RaftMetrics};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 /// A member of the cluster as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,14 @@ pub enum ChangeFailure {
 pub struct InForce {
     pub at: Option<Position>,
     pub membership: Membership,
+}
+
+/// The first entry of every log, as a state keeps it: where it stands, and who founds the cluster.
+pub fn founding_entry(members: &BTreeMap<NodeId, MemberNode>) -> io::Result<(Position, Bytes)> {
+    let voters = members.keys().copied().collect();
+    let membership = Membership::new(vec![voters], members.clone()).map_err(io::Error::other)?;
+    let first = Position { term: 0, index: 0 };
+    Ok((first, encode_membership(&membership)))
 }
 
 impl Consensus {

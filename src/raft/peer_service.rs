@@ -382,6 +382,22 @@ impl Peer for PeerService {
             known_incarnation: caller.known.unwrap_or(0),
             incarnation: self.shared.pins.me().incarnation,
             started: self.shared.started,
+            origin: self.shared.pins.origin(),
+        }))
+    }
+
+    async fn marks(
+        &self,
+        request: Request<peer::MarksRequest>,
+    ) -> Result<Response<peer::MarksResponse>, Status> {
+        self.caller(&request).await?;
+        let marks = self.consensus()?.store().load().marks();
+        let marks = marks.iter().map(|mark| peer::Mark {
+            at: Some(wire::position_to_proto(mark.at)),
+            hash: mark.hash,
+        });
+        Ok(Response::new(peer::MarksResponse {
+            marks: marks.collect(),
         }))
     }
 

@@ -297,13 +297,10 @@ impl Snapshots {
             last: label.applied,
             membership: label.membership,
         };
-        let mut files = Vec::new();
-        for name in disk.list(&data)? {
-            let file = disk.open(&data.join(&name))?;
-            // RocksDB fsyncs table files; the small ones that it copied are fsynced here.
-            file.sync()?;
-            let bytes = file.len()?;
-            files.push(SnapshotFile { name, bytes });
+        let files = SnapshotFile::list(disk.as_ref(), &data)?;
+        // RocksDB fsyncs table files; the small ones that it copied are fsynced here.
+        for file in &files {
+            disk.open(&data.join(&file.name))?.sync()?;
         }
         disk.sync_dir(&data)?;
         let last = label.last.unwrap_or(Position { term: 0, index: 0 });

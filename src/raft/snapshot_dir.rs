@@ -5,7 +5,7 @@ use crate::env::{Disk, DiskFile, Worker};
 use crc_fast::{CrcAlgorithm, Digest};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +19,18 @@ const READ_BYTES: usize = 1 << 20;
 pub struct SnapshotFile {
     pub name: String,
     pub bytes: u64,
+}
+
+impl SnapshotFile {
+    /// The files of a checkpoint.
+    pub(super) fn list(disk: &dyn Disk, data: &Path) -> io::Result<Vec<Self>> {
+        let mut files = Vec::new();
+        for name in disk.list(data)? {
+            let bytes = disk.open(&data.join(&name))?.len()?;
+            files.push(Self { name, bytes });
+        }
+        Ok(files)
+    }
 }
 
 /// A complete snapshot directory. The last clone of a retired one removes it.

@@ -5,6 +5,7 @@
 //! disk to the clients.
 
 use super::links::Client;
+use super::pace::{Pace, SEND_BYTES_PER_SECOND};
 use super::snapshot::{Label, SNAPSHOT_FORMAT_VERSION, Snapshot, label_of};
 use super::snapshot_dir::SnapshotDir;
 use super::type_config::Vote;
@@ -24,10 +25,6 @@ use tonic::Status;
 const CHUNK_BYTES: u64 = 1 << 20;
 /// Frames between the disk and the network.
 const FRAMES_QUEUED_MAX: usize = 4;
-/// The sender's pace.
-pub(super) const SEND_BYTES_PER_SECOND: u64 = 256 << 20;
-/// What the sender may send at once after a pause; a long one is not made good.
-const BURST_BYTES: u64 = 4 << 20;
 /// Verifying and installing, once the last byte has arrived.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -96,33 +93,6 @@ async fn offer(
     })
 }
 
-/// When the next bytes may go.
-struct Pace {
-    bytes_per_second: u64,
-    due: Instant,
-}
-
-impl Pace {
-    fn new(bytes_per_second: u64, now: Instant) -> Self {
-        Self {
-            bytes_per_second,
-            due: now,
-        }
-    }
-
-    /// Takes note of bytes that were sent and answers when to go on.
-    fn sent(&mut self, bytes: u64, now: Instant) -> Instant {
-        // Time that was lost in a stall is not made good, but for a short burst.
-        let earliest = now.checked_sub(self.cost(BURST_BYTES)).unwrap_or(now);
-        self.due = self.due.max(earliest) + self.cost(bytes);
-        self.due
-    }
-
-    fn cost(&self, bytes: u64) -> Duration {
-        Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64)
-    }
-}
-
 async fn produce(
     dir: SnapshotDir,
     vote: Vote,
@@ -187,24 +157,4 @@ async fn within<T>(
 
 fn internal(error: impl std::fmt::Display) -> Status {
     Status::internal(format!("snapshot: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stall_is_not_made_good_by_more_than_a_burst() {
-        let start = Instant::now();
-        let second = Duration::from_secs(1);
-        let mut pace = Pace::new(1 << 20, start);
-        assert_eq!(pace.sent(1 << 20, start), start + second);
-        assert_eq!(pace.sent(1 << 20, start + second), start + 2 * second);
-        // A minute of silence: of sixty seconds' worth only the burst's four are there.
-        let late = start + 60 * second;
-        for _ in 0..4 {
-            assert!(pace.sent(1 << 20, late) <= late);
-        }
-        assert_eq!(pace.sent(1 << 20, late), late + second);
-    }
 }

@@ -46,6 +46,16 @@ impl StateDir {
         Ok(machine)
     }
 
+    /// Makes the directory of the first state, empty, and the current one: for whoever brings the
+    /// state himself.
+    pub fn first(&self) -> io::Result<PathBuf> {
+        let name = state_name(1);
+        let dir = self.member_dir.join(&name);
+        self.disk.create_dir_all(&dir)?;
+        self.set_current(&name)?;
+        Ok(dir)
+    }
+
     /// Refuses a state of a newer format, and writes nothing.
     pub fn check_format(&self) -> io::Result<()> {
         match self.current()? {

@@ -23,7 +23,7 @@ pub use command::Command;
 pub use outcome::{Outcome, Refusal, Reply};
 pub use txn::read_only_txn;
 
-pub use crate::mvcc::{Label, ReadView, Sizes, Store, StoreOptions as StateOptions};
+pub use crate::mvcc::{Label, ReadView, Sizes, Store, StoreOptions as StateOptions, refound};
 
 use crate::mvcc;
 

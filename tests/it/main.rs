@@ -16,6 +16,7 @@ mod state_machine;
 mod state_model;
 mod state_store;
 
+mod backup;
 mod http;
 mod lease;
 mod lock;

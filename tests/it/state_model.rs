@@ -7,12 +7,13 @@ use crate::support::world::{Upkeep, command, query, upkeep};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use quorate::mvcc::digest::MARK_EVERY;
 use quorate::mvcc::hash::logical_rows;
 use quorate::state_machine::{
     BatchBuilder, Command, Entry, EntryBody, Reply, StateMachine, StateOptions,
 };
 use quorate::storage::EngineOptions;
-use quorate::types::{Position, RangeQuery};
+use quorate::types::{KeyRange, Position, RangeEnd, RangeQuery};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -161,15 +162,21 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
+fn all() -> KeyRange {
+    KeyRange {
+        start: Bytes::from_static(b"\0"),
+        end: RangeEnd::Unbounded,
+    }
+}
+
 fn check_ranges(member: &mut Member, model: &Model, queries: &[RangeQuery]) {
     let store = member.machine().store();
     let view = store.view().unwrap();
     assert_eq!(view.revision(), model.revision());
     assert_eq!(view.compacted(), model.compacted);
-    let mut everything = RangeQuery::latest(quorate::types::KeyRange {
-        start: Bytes::from_static(b"\0"),
-        end: quorate::types::RangeEnd::Unbounded,
-    });
+    let live = view.range(&RangeQuery::latest(all())).unwrap().unwrap();
+    assert_eq!(view.head().digest.keys, u64::try_from(live.count).unwrap());
+    let mut everything = RangeQuery::latest(all());
     for query in queries {
         assert_eq!(view.range(query).unwrap(), model.range(query), "{query:?}");
         let counting = RangeQuery {
@@ -198,6 +205,20 @@ fn check_ranges(member: &mut Member, model: &Model, queries: &[RangeQuery]) {
     }
 }
 
+/// However the entries were gathered into batches, members that hold the same have the same marks.
+fn check_marks(members: &mut [Member; 2]) {
+    let [ours, theirs] = members
+        .each_mut()
+        .map(|member| member.machine().store().marks());
+    let mut shared = 0;
+    for mark in &ours {
+        let same_place = theirs.iter().find(|other| other.at == mark.at);
+        shared += usize::from(same_place.is_some());
+        assert!(same_place.is_none_or(|other| other == mark), "{mark:?}");
+    }
+    assert!(shared > 0 || ours.is_empty(), "the newest is always shared");
+}
+
 fn run(steps: &[Step]) {
     let mut model = Model::default();
     let mut members = [Member::new(1), Member::new(2)];
@@ -206,7 +227,8 @@ fn run(steps: &[Step]) {
         let mut entries = Vec::new();
         let mut expected = Vec::new();
         for commands in &step.entries {
-            index += 1;
+            // So that every other one is marked by all members.
+            index += MARK_EVERY / 2;
             model.at = Position { term: 1, index };
             entries.push(entry(index, commands));
             expected.push(
@@ -226,6 +248,7 @@ fn run(steps: &[Step]) {
             member.keep_up(upkeep);
             check_ranges(member, &model, &step.queries);
         }
+        check_marks(&mut members);
     }
     let [a, b] = &mut members;
     let hash = |member: &mut Member| member.machine().store().state_hash().unwrap();

@@ -70,12 +70,29 @@ impl Members {
     /// It does not answer a read.
     pub async fn choose(&mut self, call: &Call) -> Result<usize> {
         let node = self.random.random_range(1..=self.doors.len());
-        if call.is_local() && !self.current.contains(&node) {
+        if call.is_local() {
+            self.make_current(node).await?;
+        }
+        Ok(node)
+    }
+
+    /// A member that has applied everything, and its door.
+    ///
+    /// # Errors
+    /// It does not answer a read.
+    pub async fn any_current(&mut self) -> Result<(usize, Door)> {
+        let node = self.random.random_range(1..=self.doors.len());
+        self.make_current(node).await?;
+        Ok((node, self.door(node)?))
+    }
+
+    async fn make_current(&mut self, node: usize) -> Result<()> {
+        if !self.current.contains(&node) {
             let mut door = self.door(node)?;
             door.get("s").await.context("the read before a local one")?;
             self.current.insert(node);
         }
-        Ok(node)
+        Ok(())
     }
 
     /// # Errors

@@ -9,12 +9,14 @@
 //! ranges. One whose range fails is then refused by one member and carried out by the others.
 //!
 //! [`generate`] makes the requests from a seed, those near the limit of operations in `budget`;
-//! [`call`] sends them and masks the answers; [`members`] chooses who gets them.
+//! [`call`] sends them and masks the answers; [`members`] chooses who gets them. Now and then
+//! `hashes` compares the whole history of both.
 
 mod budget;
 pub mod call;
 pub mod exceptions;
 pub mod generate;
+mod hashes;
 pub mod members;
 mod ties;
 
@@ -22,12 +24,16 @@ use crate::cluster::program::Program;
 use anyhow::{Context, Result, bail, ensure};
 use call::{Answer, Call};
 use generate::Generator;
+use hashes::Hashes;
 use members::Members;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A run that met fewer kinds of errors than this tested too little.
 const ERROR_KINDS_MIN: usize = 9;
+
+/// How often the histories are hashed and compared.
+const REQUESTS_A_HASH: usize = 20;
 
 /// What a run is told.
 #[derive(Clone, Debug)]
@@ -66,6 +72,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
 
     let mut generator = Generator::new(plan.seed);
     let mut coverage = Coverage::default();
+    let mut hashes = Hashes::new(plan.seed);
     for number in 1..=plan.requests {
         let call = generator.next_call();
         let member = subject.choose(&call).await?;
@@ -91,6 +98,17 @@ pub async fn run(plan: &Plan) -> Result<()> {
         coverage.count(&call, &theirs, excused);
         subject.note(member, &call, &ours);
         generator.learn(&call, &theirs);
+        if number % REQUESTS_A_HASH == 0 {
+            let (member, mut left) = subject.any_current().await?;
+            let compared = hashes.compare(&mut left, &mut right).await;
+            compared.with_context(|| {
+                format!(
+                    "after request {number} of seed {}, at {}",
+                    plan.seed,
+                    subject.describe(member)
+                )
+            })?;
+        }
         if number % 1_000 == 0 {
             println!(
                 "{number} requests, revision {}, no difference",
@@ -102,6 +120,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
     let (followers, all) = subject.followers_share();
     println!("{followers} of {all} requests went to followers");
     coverage.report();
+    hashes.report()?;
     ensure!(
         coverage.errors.len() >= ERROR_KINDS_MIN,
         "only {} kinds of errors: this run tested too little",

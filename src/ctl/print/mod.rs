@@ -8,3 +8,4 @@ mod simple;
 mod table;
 
 pub(super) use render::{Answer, EndpointHash, EndpointHealth, EndpointStatus, Format, render};
+pub(super) use table::draw as draw_table;

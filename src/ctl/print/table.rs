@@ -72,7 +72,10 @@ pub(super) fn render(answer: &Answer) -> Option<String> {
     clippy::needless_pass_by_value,
     reason = "callers have nothing else to do with the rows"
 )]
-fn draw<const COLUMNS: usize>(titles: [&str; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
+pub(in crate::ctl) fn draw<const COLUMNS: usize>(
+    titles: [&str; COLUMNS],
+    rows: Vec<[String; COLUMNS]>,
+) -> String {
     let length = |text: &str| text.chars().count();
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         let cells = rows

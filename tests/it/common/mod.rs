@@ -82,6 +82,11 @@ impl Member {
         self.end()
     }
 
+    /// Whether it has come to an end of its own.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits for an end of its own.
     pub fn end(self) -> anyhow::Result<()> {
         assert!(self.ends(), "waited {PATIENCE:?} for the member to end");
