@@ -33,6 +33,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 pub const ELECTION: Duration = Duration::from_millis(300);
 /// Long enough for anything that will ever happen on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// What a member that stops has to tell its clients is told by then.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 const SNAPSHOT_COUNT: u64 = 10_000;
 
@@ -89,13 +91,16 @@ impl Member {
 
     /// Waits for an end of its own.
     pub fn end(self) -> anyhow::Result<()> {
-        assert!(self.ends(), "waited {PATIENCE:?} for the member to end");
+        assert!(
+            self.ends(PATIENCE),
+            "waited {PATIENCE:?} for the member to end"
+        );
         self.thread.join().unwrap()
     }
 
     /// Whether it ends in time: a thread cannot be joined with a limit.
-    fn ends(&self) -> bool {
-        let until = std::time::Instant::now() + PATIENCE;
+    fn ends(&self, limit: Duration) -> bool {
+        let until = std::time::Instant::now() + limit;
         while !self.thread.is_finished() {
             if std::time::Instant::now() >= until {
                 return false;
@@ -225,6 +230,7 @@ impl Cluster {
     }
 
     pub fn start_with(&mut self, number: usize, config: Config) {
+        self.cuts.admit_clients(number);
         let disk = Arc::new(HangingDisk(self.gates[number].clone()));
         let network = Arc::new(CutNetwork {
             member: number,
@@ -244,8 +250,14 @@ impl Cluster {
         self.members[number].take().unwrap()
     }
 
+    /// Stops a member, and waits for its end. Clients on the test's thread stand still meanwhile.
     pub fn stop(&mut self, number: usize) {
-        self.take(number).stop().unwrap();
+        let member = self.take(number);
+        member.stop.send_replace(true);
+        if !member.ends(LAST_WORDS) {
+            self.cuts.sever_clients(number);
+        }
+        member.end().unwrap();
     }
 
     /// One connection to a member's client port, for whatever is spoken on it.
@@ -405,10 +417,16 @@ impl Drop for Cluster {
         for gate in &self.gates {
             gate.release();
         }
-        for member in self.members.iter_mut().filter_map(Option::take) {
+        let members = self.members.iter_mut().enumerate();
+        let members = members.filter_map(|(number, member)| Some((number, member.take()?)));
+        let members: Vec<_> = members.collect();
+        for (number, member) in &members {
+            self.cuts.sever_clients(*number);
             member.stop.send_replace(true);
+        }
+        for (_, member) in members {
             // A panic of the test is already on its way; the members only have to be gone.
-            if member.ends() {
+            if member.ends(PATIENCE) {
                 member.thread.join().ok();
             }
         }
