@@ -8,6 +8,7 @@
 //! | [`partial`] | one-way cuts, a bridge, a flapping follower, one link down |
 //! | [`snapshot`] | a follower returns after the log that it lacks is gone |
 //! | [`watch`] | watchers on every member, through all of the above |
+//! | [`idle_watchers`] | watchers that ask for everything and do not read |
 //! | [`leases`] | ten thousand end at once, and a leader sleeps through it |
 //! | [`single`] | a member alone acknowledges only what is on disk |
 //! | [`grow`] | members come, are lost, are replaced, and leave, the leader among them |
@@ -23,6 +24,7 @@ pub mod arena;
 pub mod grow;
 pub mod hostile;
 pub mod hostile_bytes;
+pub mod idle_watchers;
 pub mod kill;
 pub mod leader_cut;
 pub mod leases;
@@ -59,12 +61,13 @@ pub enum Story {
     Partial,
     Snapshot,
     Watch,
+    IdleWatchers,
     Leases,
     Grow,
 }
 
 impl Story {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Single,
         Self::Hostile,
         Self::Kill,
@@ -73,6 +76,7 @@ impl Story {
         Self::Partial,
         Self::Snapshot,
         Self::Watch,
+        Self::IdleWatchers,
         Self::Leases,
         Self::Grow,
     ];
@@ -86,6 +90,7 @@ impl Story {
             | Self::Partial
             | Self::Snapshot
             | Self::Watch
+            | Self::IdleWatchers
             | Self::Leases
             | Self::Grow => program == Program::Quorate,
         }
@@ -101,6 +106,7 @@ impl Story {
             Self::Partial => partial::tell(context).await,
             Self::Snapshot => snapshot::tell(context).await,
             Self::Watch => watch::tell(context).await,
+            Self::IdleWatchers => idle_watchers::tell(context).await,
             Self::Leases => leases::tell(context).await,
             Self::Grow => grow::tell(context).await,
         }
