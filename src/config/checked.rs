@@ -1,5 +1,6 @@
 //! From words to a [`Config`], or to one sentence that says what is wrong.
 
+use super::corruption;
 use super::flags::{ConfigError, Given};
 use super::urls::{self, PlainUrl};
 use super::{AutoCompaction, ClusterState, Config, REQUEST_BYTES_MAX, parse_duration};
@@ -98,6 +99,8 @@ pub(super) fn config(given: &Given) -> Result<Config, ConfigError> {
         max_request_bytes: request_bytes(given)?,
         max_txn_ops: size(given, "max-txn-ops", TXN_OPS)?,
         watch_progress_interval: watch_progress(given)?,
+        initial_corrupt_check: corruption::initial(given)?,
+        corrupt_check_time: corruption::check_time(given)?,
         extensive_metrics: extensive_metrics(given.get("metrics"))?,
         log_level: log_level.to_owned(),
         peer_dial: parse_peer_dial(given.get("peer-dial").unwrap_or(""))?,

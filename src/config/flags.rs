@@ -55,6 +55,23 @@ const OLD_WATCH_PROGRESS: Flag = Flag {
     is_switch: false,
 };
 
+/// And of the other two.
+const OLD_INITIAL_CHECK: Flag = Flag {
+    name: "experimental-initial-corrupt-check",
+    variable: None,
+    default: "",
+    help: "",
+    is_switch: true,
+};
+
+const OLD_CHECK_TIME: Flag = Flag {
+    name: "experimental-corrupt-check-time",
+    variable: None,
+    default: "",
+    help: "",
+    is_switch: false,
+};
+
 /// In the order of `--help`. Defaults are for the reader: `checked` fills them in.
 const FLAGS: &[Flag] = &[
     flag("name", "default", "human-readable name of this member"),
@@ -146,6 +163,21 @@ const FLAGS: &[Flag] = &[
         "10m",
         "how often an idle watcher that asks for it hears of progress",
     ),
+    switch_flag(
+        "initial-corrupt-check",
+        "false",
+        "compare what is on disk with the other members before starting",
+    ),
+    flag(
+        "corrupt-check-time",
+        "0s",
+        "how often the leader compares every row of every member; 0 is never",
+    ),
+    flag(
+        "feature-gates",
+        "",
+        "etcd 3.6's, as InitialCorruptCheck=true",
+    ),
     flag(
         "metrics",
         "basic",
@@ -159,7 +191,12 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn all_flags() -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().chain([&PEER_DIAL, &OLD_WATCH_PROGRESS])
+    FLAGS.iter().chain([
+        &PEER_DIAL,
+        &OLD_WATCH_PROGRESS,
+        &OLD_INITIAL_CHECK,
+        &OLD_CHECK_TIME,
+    ])
 }
 
 impl Flag {

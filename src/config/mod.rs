@@ -7,6 +7,7 @@
 //! touches the disk or the network.
 
 mod checked;
+mod corruption;
 mod flags;
 mod go_duration;
 mod urls;
@@ -77,6 +78,10 @@ pub struct Config {
     pub max_txn_ops: usize,
     /// How often a watcher that asks for it hears of progress while nothing happens.
     pub watch_progress_interval: Duration,
+    /// Whether a member that starts compares what it holds with the others first.
+    pub initial_corrupt_check: bool,
+    /// How often the leader compares every row of every member; `None` is never.
+    pub corrupt_check_time: Option<Duration>,
     /// `--metrics extensive`: how long each call takes is measured too.
     pub extensive_metrics: bool,
     pub log_level: String,

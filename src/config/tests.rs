@@ -121,6 +121,35 @@ fn a_user_s_timers_keep_the_proportion() {
 }
 
 #[test]
+fn the_corruption_checks_have_the_names_of_every_etcd() {
+    let checks = |line: &[&str]| {
+        let config = config(line);
+        (config.initial_corrupt_check, config.corrupt_check_time)
+    };
+    assert_eq!(checks(&[]), (false, None));
+    for line in [
+        "--initial-corrupt-check",
+        "--experimental-initial-corrupt-check=true",
+        "--feature-gates=CompactHashCheck=true,InitialCorruptCheck=true",
+    ] {
+        assert_eq!(checks(&[line]), (true, None), "{line}");
+    }
+    let hour = Some(Duration::from_secs(3600));
+    assert_eq!(checks(&["--corrupt-check-time=1h"]), (false, hour));
+    let old = ["--experimental-corrupt-check-time", "60m"];
+    assert_eq!(checks(&old), (false, hour));
+    assert_eq!(checks(&["--corrupt-check-time=0s"]), (false, None));
+    let refused = |gates: &str| sentence(&["--feature-gates", gates]).0;
+    assert_eq!(
+        refused("Nothing=true"),
+        "unrecognized feature gate: Nothing"
+    );
+    let never = "feature gate StopGRPCServiceOnDefrag is always false here";
+    assert_eq!(refused("StopGRPCServiceOnDefrag=true"), never);
+    assert!(refused("InitialCorruptCheck").contains("missing bool value"));
+}
+
+#[test]
 fn a_progress_interval_has_two_names_and_a_least() {
     let interval = |flag: &str| config(&[flag]).watch_progress_interval;
     let named = |name: &str, value: &str| interval(&format!("--{name}={value}"));

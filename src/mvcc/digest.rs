@@ -27,6 +27,9 @@ pub const MARK_EVERY: u64 = 64;
 /// Marks that are remembered: how far two members may be apart and still be compared.
 pub const MARKS_MAX: usize = 512;
 
+/// What goes into a mark. Raised when that changes: marks of two formats are not compared.
+pub const MARK_FORMAT: u32 = 1;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest {
     pub changes: u64,

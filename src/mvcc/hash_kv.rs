@@ -29,6 +29,7 @@ use crate::storage::{Bounds, Family, Scan, keys};
 use crate::types::{KeyRange, RangeEnd, Revision};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The name of etcd's bucket.
@@ -64,6 +65,23 @@ impl Abandoned {
     }
 }
 
+/// Held by whoever waits for a hash. Dropping it abandons the hash.
+#[derive(Debug, Default)]
+pub struct Waiting(Arc<Abandoned>);
+
+impl Waiting {
+    /// For whoever hashes.
+    pub fn abandoned(&self) -> Arc<Abandoned> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
 /// Hashes the store at `revision` (0: the latest). `None` if it was abandoned.
 ///
 /// # Errors
@@ -94,7 +112,7 @@ fn hash_in_passes(
         view,
         compacted,
         pass_records,
-        pause: Pause { abandoned, rows: 0 },
+        pause: Pause::new(abandoned),
         crc: crc_fast::crc32_iscsi(BUCKET),
     };
     // No record has a revision below 1.
@@ -108,14 +126,19 @@ fn hash_in_passes(
     Ok(finished.then_some(Ok(hash)))
 }
 
-struct Pause<'a> {
+/// Looks up from the rows now and then.
+pub(super) struct Pause<'a> {
     abandoned: &'a Abandoned,
     rows: u32,
 }
 
-impl Pause<'_> {
+impl<'a> Pause<'a> {
+    pub(super) fn new(abandoned: &'a Abandoned) -> Self {
+        Self { abandoned, rows: 0 }
+    }
+
     /// Counts a row. False: give up.
-    fn goes_on(&mut self) -> bool {
+    pub(super) fn goes_on(&mut self) -> bool {
         self.rows = (self.rows + 1) % ROWS_A_LOOK;
         self.rows != 0 || !self.abandoned.is_set()
     }

@@ -34,13 +34,15 @@
 //! * [`events`]: what was changed, in order, and what was before it.
 //! * [`metadata_cache`]: what makes an overwrite cheap.
 //! * [`compaction`]: removing what nobody may read.
-//! * [`digest`]: do members agree, at every batch? [`hash`]: are two stores the same? [`hash_kv`]: and is it an etcd's? ([`crc_join`])
+//! * [`digest`]: do members agree, at every batch? [`deep_hash`]: and in every row?
+//!   [`hash`]: are two stores the same? [`hash_kv`]: and is it an etcd's? ([`crc_join`])
 
 pub mod alarms;
 pub mod compaction;
 pub mod count_index;
 pub mod counting;
 mod crc_join;
+pub mod deep_hash;
 pub mod digest;
 pub mod downgrade;
 pub mod events;

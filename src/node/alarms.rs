@@ -83,7 +83,7 @@ impl Node {
         (cost > 0 && self.bytes_in_use() + waiting + cost >= quota).then_some(Objection::Quota)
     }
 
-    /// Raises NOSPACE for this member, once: whoever comes while it is being raised waits for that.
+    /// Raises NOSPACE for this member.
     pub(super) async fn raise_no_space(
         &self,
         why: &'static str,
@@ -93,6 +93,16 @@ impl Node {
             kind: AlarmKind::NoSpace,
             member: self.inner.identity.member_id,
         };
+        self.raise(alarm, why, deadline).await
+    }
+
+    /// Raises an alarm, once: whoever comes while it is being raised waits for that.
+    pub(super) async fn raise(
+        &self,
+        alarm: Alarm,
+        why: &'static str,
+        deadline: Instant,
+    ) -> Result<(), NodeError> {
         let turn = timeout_at(deadline, self.inner.raising.lock()).await;
         let _turn = turn.map_err(|_| NodeError::Timeout)?;
         if self.alarms().contains(alarm) {
@@ -100,7 +110,7 @@ impl Node {
         }
         let command = Command::Alarm(AlarmChange { alarm, on: true });
         self.inner.proposer.propose(command, deadline).await?;
-        tracing::warn!(member = %HexId(alarm.member), why, "alarm NOSPACE raised");
+        tracing::warn!(member = %HexId(alarm.member), why, "alarm {} raised", alarm.kind.name());
         Ok(())
     }
 }

@@ -8,13 +8,13 @@ use super::join::claim_own_id;
 use super::reconfigure_rules::Rules;
 use super::reconfigurer::Reconfigurer;
 use super::sweeper::Sweeper;
-use super::{Identity, removal};
+use super::{Identity, initial_check, removal};
 use crate::config::Config;
 use crate::env::{Env, Listener, Worker};
 use crate::raft::log::{LogOptions, SegmentedLog};
 use crate::raft::{
     AddressBook, Applier, Consensus, LinkTimes, Links, Parts, PeerService, Pins, REMOVED, Receiver,
-    SelfIdentity, Snapshots, StateDir, Timers, probe,
+    SelfIdentity, Snapshots, StateDir, Timers, members_of, probe,
 };
 use crate::state_machine::StateOptions;
 use crate::watch::Hub;
@@ -201,6 +201,17 @@ impl Opened {
             let mut stopping = stop.clone();
             tokio::select! {
                 prepared = beginning.prepare(&links, &pins, &log, timers.election) => prepared?,
+                _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+
+        if config.initial_corrupt_check {
+            let members = members_of(&machine).context("read the membership")?;
+            let hasher = env.threads.worker("hasher")?;
+            let store = machine.store().clone();
+            let mut stopping = stop.clone();
+            tokio::select! {
+                checked = initial_check::check(store, &members, &links, &hasher) => checked?,
                 _ = stopping.wait_for(|stop| *stop) => return Ok(()),
             }
         }

@@ -2,21 +2,11 @@
 //! another, each given up as soon as nobody waits for it.
 
 use super::{Node, NodeError};
-use crate::mvcc::hash_kv::{Abandoned, KvHash, hash_kv};
+use crate::mvcc::deep_hash::{DeepHash, deep_hash};
+use crate::mvcc::hash_kv::{Abandoned, KvHash, Waiting, hash_kv};
 use crate::mvcc::{ReadView, hash};
 use crate::state_machine::Refusal;
 use crate::types::Revision;
-use std::sync::Arc;
-
-/// Gives up when it is dropped: with the call, when the client goes.
-#[derive(Default)]
-struct Waiting(Arc<Abandoned>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.set();
-    }
-}
 
 impl Node {
     /// etcd's `HashKV` of this member's state, as it is when the hash's turn comes.
@@ -35,6 +25,13 @@ impl Node {
         .await
     }
 
+    /// A hash of every row, as it is when the hash's turn comes, to be compared with other members'.
+    pub(super) async fn deep_hash(&self) -> Result<DeepHash, NodeError> {
+        let hashed = self.hash(|view, abandoned| deep_hash(view, 0, abandoned));
+        // The latest revision is neither compacted nor of the future.
+        hashed.await?.map_err(|_| NodeError::Corrupt)
+    }
+
     async fn hash<T: Send + 'static>(
         &self,
         hash: impl FnOnce(&ReadView<'_>, &Abandoned) -> Result<Option<T>, crate::mvcc::Error>
@@ -43,7 +40,7 @@ impl Node {
     ) -> Result<T, NodeError> {
         self.recovered().await?;
         let waiting = Waiting::default();
-        let abandoned = waiting.0.clone();
+        let abandoned = waiting.abandoned();
         let store = self.store();
         let hashed = self
             .inner

@@ -17,6 +17,7 @@
 //! | [`hashing`] [`backup`] | hashes of the whole state; the whole state as one file |
 //! | [`watch`](mod@watch) | streams of watchers, and reading for those that are behind |
 //! | [`alarms`] | alarms and the quota, for doors |
+//! | [`corrupt_check`] [`initial_check`] [`agreement`] | do members hold the same? now and then, before a start; who is wrong |
 //! | [`move_leader`] | leadership moved to a named member |
 //! | [`upkeep`] [`disk_watch`] [`auto_compaction`] | what a member does without being asked |
 //! | [`membership`] | who is in the cluster, and changes of it, for doors |
@@ -24,12 +25,14 @@
 //! | [`removal`] [`hand_over`] | a member that was removed; giving up leadership |
 //! | [`housekeeping`] [`sweeper`] | snapshots, purge, laggards, a hung disk; compacted revisions |
 
+mod agreement;
 mod alarms;
 mod auto_compaction;
 mod backup;
 mod beginning;
 mod bootstrap;
 pub mod core;
+mod corrupt_check;
 mod data_dir;
 mod disk_watch;
 mod error;
@@ -37,6 +40,7 @@ mod founding;
 mod hand_over;
 mod hashing;
 mod housekeeping;
+mod initial_check;
 mod join;
 mod leases;
 mod membership;

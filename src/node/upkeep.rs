@@ -1,7 +1,8 @@
-//! What a member does at its doors' side without being asked: it watches the disk, and compacts.
+//! What a member does at its doors' side without being asked: it watches the disk, compacts, and
+//! compares itself with the others.
 
 use super::disk_watch::DiskWatch;
-use super::{Node, auto_compaction};
+use super::{Node, auto_compaction, corrupt_check};
 use crate::config::{AutoCompaction, Config};
 use crate::env::Env;
 use std::io;
@@ -11,6 +12,7 @@ pub struct Upkeep {
     node: Node,
     disk_watch: DiskWatch,
     auto_compaction: AutoCompaction,
+    corrupt_check_time: Option<Duration>,
     patience: Duration,
 }
 
@@ -29,6 +31,7 @@ impl Upkeep {
             node,
             disk_watch,
             auto_compaction: config.auto_compaction,
+            corrupt_check_time: config.corrupt_check_time,
             patience,
         })
     }
@@ -37,6 +40,8 @@ impl Upkeep {
     pub async fn run(self) {
         let compaction =
             auto_compaction::run(self.node.clone(), self.auto_compaction, self.patience);
-        tokio::join!(self.disk_watch.run(self.node), compaction);
+        let comparison =
+            corrupt_check::run(self.node.clone(), self.corrupt_check_time, self.patience);
+        tokio::join!(self.disk_watch.run(self.node), compaction, comparison);
     }
 }

@@ -12,8 +12,10 @@
 use super::consensus::{Consensus, WeakConsensus};
 use super::identity::Census;
 use super::links::Links;
+use super::snapshot::stored_membership;
 use super::type_config::{MemberNode, Membership, TypeConfig, log_id_of, position_of};
 use super::wire::encode_membership;
+use crate::state_machine::StateMachine;
 use crate::types::{NodeId, Position};
 use bytes::Bytes;
 use openraft::alias::WatchReceiverOf;
@@ -68,6 +70,13 @@ pub fn founding_entry(members: &BTreeMap<NodeId, MemberNode>) -> io::Result<(Pos
     let membership = Membership::new(vec![voters], members.clone()).map_err(io::Error::other)?;
     let first = Position { term: 0, index: 0 };
     Ok((first, encode_membership(&membership)))
+}
+
+/// Who the members are, as far as a state knows.
+pub fn members_of(machine: &StateMachine) -> io::Result<Vec<(NodeId, MemberNode)>> {
+    let stored = stored_membership(machine.membership().as_ref())?;
+    let members = stored.membership().nodes();
+    Ok(members.map(|(id, node)| (*id, node.clone())).collect())
 }
 
 impl Consensus {

@@ -38,6 +38,7 @@ mod membership;
 mod network;
 mod pace;
 mod peer_forward;
+mod peer_hashes;
 mod peer_members;
 mod peer_meters;
 mod peer_service;
@@ -69,8 +70,11 @@ pub use formats::check_formats;
 pub use identity::{Census, Pins, REMOVED, SelfIdentity, tells_removal};
 pub use leader_watch::{LeaderHint, LeaderWatch};
 pub use links::{Client, LinkTimes, Links, PeerLinks, stranger, was_never_sent};
-pub use membership::{ChangeFailure, InForce, Member, MembershipChange, founding_entry};
+pub use membership::{
+    ChangeFailure, InForce, Member, MembershipChange, founding_entry, members_of,
+};
 pub use pace::{Pace, SEND_BYTES_PER_SECOND};
+pub use peer_hashes::HashUnknown;
 pub use peer_members::Desk;
 pub use peer_meters::{PeerMeter, PeerMeters};
 pub use peer_service::{LeaseCall, PeerService};

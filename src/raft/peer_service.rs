@@ -9,6 +9,7 @@ use super::identity::{Caller, Pins};
 use super::incoming;
 use super::links::PEER_MESSAGE_BYTES_MAX;
 use super::peer_forward;
+use super::peer_hashes;
 use super::peer_members::{self, Desk};
 use super::peer_meters::PeerMeters;
 use super::snapshot_receive::{Receiver, Refused, higher_vote, plausible};
@@ -391,14 +392,19 @@ impl Peer for PeerService {
         request: Request<peer::MarksRequest>,
     ) -> Result<Response<peer::MarksResponse>, Status> {
         self.caller(&request).await?;
-        let marks = self.consensus()?.store().load().marks();
-        let marks = marks.iter().map(|mark| peer::Mark {
-            at: Some(wire::position_to_proto(mark.at)),
-            hash: mark.hash,
-        });
-        Ok(Response::new(peer::MarksResponse {
-            marks: marks.collect(),
-        }))
+        let store = self.consensus()?.store().load_full();
+        Ok(Response::new(peer_hashes::marks(&store)))
+    }
+
+    async fn deep_hash(
+        &self,
+        request: Request<peer::DeepHashRequest>,
+    ) -> Result<Response<peer::DeepHashResponse>, Status> {
+        self.caller(&request).await?;
+        let store = self.consensus()?.store().load_full();
+        let revision = request.into_inner().revision;
+        let hashed = peer_hashes::deep_hash(store, &self.shared.inspector, revision);
+        Ok(Response::new(hashed.await?))
     }
 
     async fn change_members(

@@ -17,6 +17,7 @@ mod state_model;
 mod state_store;
 
 mod backup;
+mod corruption;
 mod http;
 mod lease;
 mod lock;

@@ -218,6 +218,8 @@ impl Cluster {
             max_request_bytes: 1_572_864,
             max_txn_ops: 128,
             watch_progress_interval: Duration::from_secs(600),
+            initial_corrupt_check: false,
+            corrupt_check_time: None,
             extensive_metrics: false,
             log_level: "warn".to_owned(),
             peer_dial: std::collections::BTreeMap::default(),
