@@ -267,7 +267,7 @@ impl Doors {
                 self.unary(request, Learner::Itself, message, health::check)
                     .await
             }
-            "/grpc.health.v1.Health/Watch" => self.health_watch(request).await,
+            "/grpc.health.v1.Health/Watch" => self.stream(request, Learner::Itself, health::watch),
             path => {
                 let response = grpc::refuse(&unanswered::status(path));
                 grpc::drain(&mut request.into_body()).await;
@@ -400,17 +400,6 @@ impl Doors {
             return Err(status::no_leader());
         }
         Ok(())
-    }
-
-    async fn health_watch<B>(self, request: Request<B>) -> Response<ReplyBody>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let received = self.receive(request, Learner::Itself).await;
-        match received.and_then(|(_, bytes)| message(bytes)) {
-            Ok(question) => grpc::reply_and_stay(&health::watch(&question)),
-            Err(status) => grpc::refuse(&status),
-        }
     }
 }
 

@@ -308,14 +308,6 @@ pub(super) fn reply_stream(answers: Answers) -> Response<ReplyBody> {
     respond(ReplyBody(Kind::Stream(answers)))
 }
 
-/// One message on a stream that then stays open until the client or the server goes.
-pub(super) fn reply_and_stay<M: Message>(message: &M) -> Response<ReplyBody> {
-    match framed(message) {
-        Ok(bytes) => respond(ReplyBody(Kind::MessageThenSilence(bytes))),
-        Err(status) => refuse(&status),
-    }
-}
-
 /// No message, a status other than OK.
 pub(super) fn refuse(status: &Status) -> Response<ReplyBody> {
     let mut response = respond(ReplyBody(Kind::End));
@@ -343,8 +335,6 @@ pub struct ReplyBody(Kind);
 enum Kind {
     Stream(Answers),
     Message(Bytes),
-    MessageThenSilence(Bytes),
-    Silence,
     Trailers,
     End,
 }
@@ -353,8 +343,8 @@ impl ReplyBody {
     /// The length of its one message with its frame, if it has one.
     pub(super) fn message_bytes(&self) -> Option<usize> {
         match &self.0 {
-            Kind::Message(bytes) | Kind::MessageThenSilence(bytes) => Some(bytes.len()),
-            Kind::Stream(_) | Kind::Silence | Kind::Trailers | Kind::End => None,
+            Kind::Message(bytes) => Some(bytes.len()),
+            Kind::Stream(_) | Kind::Trailers | Kind::End => None,
         }
     }
 }
@@ -389,15 +379,6 @@ impl Body for ReplyBody {
             Kind::Message(bytes) => {
                 self.0 = Kind::Trailers;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Kind::MessageThenSilence(bytes) => {
-                self.0 = Kind::Silence;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            // The connection itself notices a client that resets the stream.
-            Kind::Silence => {
-                self.0 = Kind::Silence;
-                Poll::Pending
             }
             Kind::Trailers => {
                 let mut trailers = HeaderMap::with_capacity(1);

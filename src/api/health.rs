@@ -2,6 +2,7 @@
 //! health of their own.
 
 use super::dispatch::Call;
+use super::stream::{Messages, Replies};
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 use tonic::Status;
@@ -21,13 +22,23 @@ pub(super) fn check(
     })
 }
 
-/// The one state there is to tell; after it the stream stays open.
-pub(super) fn watch(request: &HealthCheckRequest) -> HealthCheckResponse {
-    response(if request.service.is_empty() {
+/// The one state there is to tell; after it the stream stays open until the client goes.
+pub(super) async fn watch(
+    _call: Call,
+    mut messages: Messages,
+    replies: Replies,
+) -> Result<(), Status> {
+    let request: Option<HealthCheckRequest> = messages.next().await?;
+    let request = request.ok_or_else(|| Status::internal("protocol error: no request message"))?;
+    let state = response(if request.service.is_empty() {
         ServingStatus::Serving
     } else {
         ServingStatus::ServiceUnknown
-    })
+    });
+    if replies.send(&state).await.is_ok() {
+        replies.gone().await;
+    }
+    Ok(())
 }
 
 fn response(status: ServingStatus) -> HealthCheckResponse {

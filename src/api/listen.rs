@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 /// without this a half-open link is never noticed (invariant 11).
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection must begin within this.
-const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
-/// The head of an HTTP/1.1 request must be here within this, counted from the end of the request
-/// before it: longer than scrapers and probes usually pause.
-const HEAD_PATIENCE: Duration = Duration::from_secs(75);
+const PATIENCE: Patience = Patience {
+    beginning: Duration::from_secs(10),
+    // Longer than scrapers and probes usually pause.
+    head: Duration::from_secs(75),
+};
 /// Of an HTTP/1.1 connection: bounds the head of a request, and what is read of a body at once.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 /// Room for one request of the largest size without a round trip for the window.
@@ -31,6 +31,16 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Out of file descriptors, most likely: give clients time to go.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a client is waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// A connection must begin within this.
+    beginning: Duration,
+    /// The head of an HTTP/1.1 request must be here within this, counted from the end of the request
+    /// before it.
+    head: Duration,
+}
 
 /// What answers on a port.
 #[derive(Clone)]
@@ -57,7 +67,7 @@ pub async fn serve(mut listener: Box<dyn Listener>, port: Port, mut stop: watch:
                 Ok((stream, permit)) => {
                     let (port, stop) = (port.clone(), stop.clone());
                     connections.spawn(async move {
-                        serve_connection(stream, port, stop).await;
+                        serve_connection(stream, port, stop, PATIENCE).await;
                         drop(permit);
                     });
                 }
@@ -92,15 +102,20 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }
 
-async fn serve_connection(stream: Stream, port: Port, mut stop: watch::Receiver<bool>) {
+async fn serve_connection(
+    stream: Stream,
+    port: Port,
+    mut stop: watch::Receiver<bool>,
+    patience: Patience,
+) {
     let peer = stream.peer().to_owned();
     let begun = tokio::select! {
-        begun = tokio::time::timeout(PREFACE_PATIENCE, preface::begin(stream)) => begun,
+        begun = tokio::time::timeout(patience.beginning, preface::begin(stream)) => begun,
         () = stopped(&mut stop) => return,
     };
     let ended = match begun {
         Ok(Ok((opening, Protocol::Http2))) => serve_http2(opening, port, &mut stop).await,
-        Ok(Ok((opening, Protocol::Http1))) => serve_http1(opening, port, &mut stop).await,
+        Ok(Ok((opening, Protocol::Http1))) => serve_http1(opening, port, &mut stop, patience).await,
         Ok(Err(error)) => {
             tracing::debug!(peer, %error, "a client connected and left");
             return;
@@ -153,11 +168,12 @@ async fn serve_http2(
 }
 
 /// One request after the other. There are no pings here: a connection that is silent for
-/// `HEAD_PATIENCE` between two requests is closed.
+/// too long between two requests is closed.
 async fn serve_http1(
     opening: Opening,
     port: Port,
     stop: &mut watch::Receiver<bool>,
+    patience: Patience,
 ) -> hyper::Result<()> {
     let service = service_fn(move |request| {
         let answer = port.plain.answer(request);
@@ -166,7 +182,7 @@ async fn serve_http1(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        .header_read_timeout(patience.head)
         .max_buf_size(HTTP1_BUFFER_BYTES);
     let connection = builder.serve_connection(TokioIo::new(opening), service);
     tokio::pin!(connection);
@@ -178,3 +194,6 @@ async fn serve_http1(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,6 +119,11 @@ impl Replies {
         space.forget();
         Ok(())
     }
+
+    /// Returns when the client is gone.
+    pub(super) async fn gone(&self) {
+        self.queue.closed().await;
+    }
 }
 
 /// The other end: what the body of the answer is made of.

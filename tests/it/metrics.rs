@@ -2,6 +2,7 @@
 
 use crate::common::http::{get, get_on};
 use crate::common::{Cluster, eventually};
+use quorate::proto::health::HealthCheckRequest;
 use std::collections::BTreeMap;
 
 /// What etcd's own alert rules ask for (contrib/mixin), with labels they select by. Those of
@@ -194,6 +195,38 @@ async fn numbers_follow_what_happens() {
     assert_eq!(follower.value("etcd_server_is_leader"), 0.0);
     assert!(follower.value("etcd_mvcc_put_total") >= 11.0);
     assert!(follower.value("etcd_network_peer_round_trip_time_seconds_count") >= 2.0);
+}
+
+#[tokio::test]
+async fn a_stream_is_counted_while_it_goes_on_and_when_its_client_goes() {
+    let cluster = extensive(1);
+    cluster.put(0, "k", "v").await;
+    let watch = [
+        ("grpc_service", "grpc.health.v1.Health"),
+        ("grpc_method", "Watch"),
+        ("grpc_type", "server_stream"),
+    ];
+    let cancelled = [("grpc_code", "Canceled"), watch[0], watch[1], watch[2]];
+    let mut client = cluster.health(0);
+    let question = HealthCheckRequest::default();
+    let mut states = client.watch(question).await.unwrap().into_inner();
+    assert!(states.message().await.unwrap().is_some());
+    let during = page(&cluster, 0).await;
+    for name in [
+        "grpc_server_started_total",
+        "grpc_server_msg_received_total",
+        "grpc_server_msg_sent_total",
+    ] {
+        assert_eq!(during.sum(name, &watch), Some(1.0), "{name}");
+    }
+    assert_eq!(during.sum("grpc_server_handled_total", &watch), Some(0.0));
+    drop((states, client));
+    eventually("the end of the stream", async || {
+        let page = page(&cluster, 0).await;
+        let ended = page.sum("grpc_server_handled_total", &cancelled)?;
+        (ended == 1.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

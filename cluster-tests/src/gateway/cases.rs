@@ -50,6 +50,12 @@ impl Case {
         case
     }
 
+    const fn not(path: &'static str, body: &'static str, why: &'static str) -> Self {
+        let mut case = Self::exact(path, body);
+        case.compared = Compared::Not { why };
+        case
+    }
+
     const fn masking(mut self, masked: &'static [&'static str]) -> Self {
         self.masked = masked;
         self
@@ -57,7 +63,8 @@ impl Case {
 }
 
 pub(super) fn all() -> impl Iterator<Item = Case> {
-    KV.iter().chain(MEMBERS).chain(STREAMS).copied()
+    let parts = [KV, MEMBERS, WATCH, LEASES, LOCKS];
+    parts.into_iter().flatten().copied()
 }
 
 const KV: &[Case] = &[
@@ -65,7 +72,7 @@ const KV: &[Case] = &[
     Case::exact("/v3/kv/put", r#"{"key":"Zm9v","value":"","prev_kv":true}"#),
     Case::exact(
         "/v3/kv/put",
-        r#"{"key":"Zm9v","value":"_-8","prevKv":true}"#,
+        r#"{"key":"Zm9v","value":"/+8=","prevKv":true}"#,
     ),
     Case::exact("/v3/kv/put", r#"{"key":"Zm9v","ignore_value":true}"#),
     Case::exact("/v3/kv/put", r#"{"key":"bm9uZQ==","ignoreValue":true}"#),
@@ -165,4 +172,79 @@ const MEMBERS: &[Case] = &[
     },
 ];
 
-const STREAMS: &[Case] = &[];
+const WATCH: &[Case] = &[
+    Case::exact("/v3/kv/put", r#"{"key":"dw==","value":"MQ=="}"#),
+    Case::exact("/v3/kv/put", r#"{"key":"dw==","value":"Mg=="}"#),
+    Case::exact("/v3/kv/deleterange", r#"{"key":"dw=="}"#),
+    Case::stream(
+        "/v3/watch",
+        r#"{"create_request":{"key":"dw==","start_revision":"5"}}"#,
+        2,
+    ),
+    Case::stream(
+        "/v3/watch",
+        r#"{"createRequest":{"key":"dw==","startRevision":5,"prevKv":true,"watchId":"7"}}"#,
+        2,
+    ),
+    Case::stream(
+        "/v3/watch",
+        r#"{"create_request":{"key":"dw==","start_revision":"5","filters":["NOPUT"]}}"#,
+        2,
+    ),
+    Case::stream(
+        "/v3/watch",
+        r#"{"create_request":{"key":"dw==","start_revision":"1"}}"#,
+        2,
+    ),
+    Case::stream(
+        "/v3/watch",
+        r#"{"create_request":{"key":"dw=="}} {"cancel_request":{"watch_id":"0"}}"#,
+        2,
+    ),
+    Case::not("/v3/watch", "x", "3.4 says Unknown to what is no JSON"),
+];
+
+const TTL: &[&str] = &[r#""TTL":""#];
+
+const LEASES: &[Case] = &[
+    Case::exact("/v3/lease/grant", r#"{"TTL":"600","ID":"7"}"#),
+    Case::exact("/v3/lease/grant", r#"{"TTL":"600","ID":"7"}"#),
+    Case::exact("/v3/lease/grant", r#"{"TTL":"99999999999"}"#),
+    Case::exact(
+        "/v3/kv/put",
+        r#"{"key":"bGVhc2Vk","value":"MQ==","lease":7}"#,
+    ),
+    Case::exact("/v3/kv/range", r#"{"key":"bGVhc2Vk"}"#),
+    Case::exact("/v3/lease/timetolive", r#"{"ID":"7","keys":true}"#).masking(TTL),
+    Case::exact("/v3/kv/lease/timetolive", r#"{"ID":7}"#).masking(TTL),
+    Case::exact("/v3/lease/timetolive", r#"{"ID":"8"}"#),
+    Case::exact("/v3/lease/leases", "{}"),
+    Case::exact("/v3/kv/lease/leases", ""),
+    Case::stream("/v3/lease/keepalive", r#"{"ID":"7"}"#, 1),
+    Case::stream("/v3/lease/keepalive", r#"{"ID":"8"} {"ID":"7"}"#, 2),
+    Case::exact("/v3/lease/revoke", r#"{"ID":"7"}"#),
+    Case::exact("/v3/kv/lease/revoke", r#"{"ID":"7"}"#),
+    Case::exact("/v3/kv/range", r#"{"key":"bGVhc2Vk"}"#),
+];
+
+const LOCKS: &[Case] = &[
+    Case::exact("/v3/lease/grant", r#"{"TTL":"600","ID":"9"}"#),
+    Case::exact("/v3/lock/lock", r#"{"name":"bG9jaw==","lease":"9"}"#),
+    Case::exact("/v3/lock/lock", r#"{"name":"bG9jaw==","lease":"10"}"#),
+    Case::exact("/v3/lock/unlock", r#"{"key":"bG9jay85"}"#),
+    Case::exact("/v3/election/leader", r#"{"name":"ZQ=="}"#),
+    Case::exact(
+        "/v3/election/campaign",
+        r#"{"name":"ZQ==","lease":"9","value":"dg=="}"#,
+    ),
+    Case::exact("/v3/election/leader", r#"{"name":"ZQ=="}"#),
+    Case::exact(
+        "/v3/election/proclaim",
+        r#"{"leader":{"name":"ZQ==","key":"ZS85","rev":"1","lease":"9"},"value":"dzI="}"#,
+    ),
+    Case::stream("/v3/election/observe", r#"{"name":"ZQ=="}"#, 1),
+    Case::exact(
+        "/v3/election/resign",
+        r#"{"leader":{"name":"ZQ==","key":"ZS85","rev":"1","lease":"9"}}"#,
+    ),
+];

@@ -90,7 +90,13 @@ fn seen(case: &Case, reply: &Reply) -> Result<String> {
         Compared::Code => "",
         _ => error["message"].as_str().unwrap_or_default(),
     };
-    Ok(format!("{} code {} {text}", reply.status, error["code"]))
+    let status = match reply.status {
+        // FailedPrecondition and Canceled, which have another status since 3.6.
+        412 => 400,
+        408 => 499,
+        other => other,
+    };
+    Ok(format!("{status} code {} {text}", error["code"]))
 }
 
 /// The body with ids and sizes out of it.

@@ -8,6 +8,7 @@
 //! | [`server`] | leadership, proposals, reads, health, versions |
 //! | [`storage`] | the log's syncs, the store's commits, keys and revisions |
 //! | [`leases`] | leases granted, revoked, renewed, expired |
+//! | [`watching`] | watchers and their events |
 //! | [`network`] | peers: bytes, round trips, failures |
 //! | [`calls`] | gRPC, as go-grpc-prometheus has it |
 //! | [`process`] | what the process uses |
@@ -18,6 +19,7 @@ mod network;
 mod process;
 mod server;
 mod storage;
+mod watching;
 
 use super::answer;
 use super::checks::Checks;
@@ -33,6 +35,7 @@ pub(super) fn page(health: &Health, checks: [&Checks; 2], doors: &Doors) -> Resp
     server::write_health(&mut page, health, checks);
     storage::write(&mut page, &health.node);
     leases::write(&mut page, &health.node);
+    watching::write(&mut page, &health.node);
     network::write(&mut page, &health.node, doors.meters());
     calls::write(&mut page, doors.meters());
     process::write(&mut page);

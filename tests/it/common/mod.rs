@@ -18,6 +18,7 @@ use quorate::proto::etcdserverpb::lease_client::LeaseClient;
 use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::proto::etcdserverpb::watch_client::WatchClient;
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::health::health_client::HealthClient;
 use quorate::proto::peer::peer_client::PeerClient;
 use quorate::proto::peer::{InspectRequest, InspectResponse};
 use quorate::proto::v3electionpb::election_client::ElectionClient;
@@ -307,6 +308,10 @@ impl Cluster {
 
     pub fn door(&self, number: usize) -> ClusterClient<Channel> {
         ClusterClient::new(self.channel(client_address(number)))
+    }
+
+    pub fn health(&self, number: usize) -> HealthClient<Channel> {
+        HealthClient::new(self.channel(client_address(number)))
     }
 
     pub async fn inspect(&self, number: usize) -> Option<InspectResponse> {
