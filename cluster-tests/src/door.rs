@@ -8,11 +8,14 @@ use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::lease_client::LeaseClient;
 use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::proto::etcdserverpb::request_op::Request as OpRequest;
+use quorate::proto::etcdserverpb::watch_client::WatchClient;
 use quorate::proto::etcdserverpb::{
     PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseHeader, StatusRequest,
     StatusResponse, TxnRequest,
 };
 use quorate::proto::mvccpb::KeyValue;
+use quorate::proto::v3electionpb::election_client::ElectionClient;
+use quorate::proto::v3lockpb::lock_client::LockClient;
 use std::time::Duration;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -24,9 +27,12 @@ const PAGE_KEYS: i64 = 5_000;
 #[derive(Clone, Debug)]
 pub struct Door {
     pub kv: KvClient<Channel>,
-    pub cluster: ClusterClient<Channel>,
-    pub lease: LeaseClient<Channel>,
     pub maintenance: MaintenanceClient<Channel>,
+    pub lease: LeaseClient<Channel>,
+    pub watch: WatchClient<Channel>,
+    pub cluster: ClusterClient<Channel>,
+    pub lock: LockClient<Channel>,
+    pub election: ElectionClient<Channel>,
 }
 
 impl Door {
@@ -43,9 +49,12 @@ impl Door {
             .connect_lazy();
         Ok(Self {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            cluster: ClusterClient::new(channel.clone()),
+            maintenance: MaintenanceClient::new(channel.clone()),
             lease: LeaseClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            maintenance: MaintenanceClient::new(channel),
+            watch: WatchClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            cluster: ClusterClient::new(channel.clone()),
+            lock: LockClient::new(channel.clone()),
+            election: ElectionClient::new(channel),
         })
     }
 

@@ -12,6 +12,7 @@
 //! | [`history`] [`workload`] [`judge`] | what clients did; who did it; whether it was allowed |
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
+//! | [`traps`] | the thirty traps of the etcd API, one test each, on etcd and on Quorate |
 //! | [`differential`] | the same requests to Quorate and to a real etcd, every answer compared |
 //! | [`gateway`] | the same HTTP requests to both, every answer compared |
 //! | [`ctl`] | the same command lines to `quorate` and to `etcdctl` |
@@ -32,5 +33,6 @@ pub mod judge;
 pub mod observe;
 pub mod raw;
 pub mod spectator;
+pub mod traps;
 pub mod wait;
 pub mod workload;

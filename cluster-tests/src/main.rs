@@ -9,9 +9,10 @@ use cluster_tests::cluster::layout::Layout;
 use cluster_tests::cluster::local::Spec;
 use cluster_tests::cluster::program::Program;
 use cluster_tests::cluster::{commands, daemon};
+use cluster_tests::differential::areas::Area;
 use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
-use cluster_tests::{ctl, demo, gateway};
+use cluster_tests::{ctl, demo, gateway, traps};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -77,7 +78,7 @@ enum Command {
     },
     /// The same requests to Quorate and to a real etcd; every answer compared.
     Differential {
-        #[arg(long, default_value_t = 5_000)]
+        #[arg(long, default_value_t = 20_000)]
         requests: usize,
         /// Repeats a run (default: a random one).
         #[arg(long)]
@@ -85,6 +86,24 @@ enum Command {
         /// What is compared with etcd.
         #[arg(long, value_enum, default_value = "quorate")]
         subject: Program,
+        /// Only these services, and the KV service.
+        #[arg(long, value_enum, value_delimiter = ',')]
+        areas: Vec<Area>,
+        /// How long a run that failed may be shortened.
+        #[arg(long, default_value_t = 300)]
+        shrink_seconds: u64,
+        /// Where the data goes; in memory it is quicker, and nothing here is about disks.
+        #[arg(long, default_value = "target/faults")]
+        dir: PathBuf,
+    },
+    /// The thirty traps of the etcd API, on a real etcd and on Quorate.
+    Traps {
+        /// Only on this server.
+        #[arg(long, value_enum)]
+        program: Option<Program>,
+        /// Only these, by number.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<u32>,
     },
     /// The JSON gateway beside a real etcd's.
     Gateway,
@@ -227,18 +246,29 @@ fn run(arguments: Arguments) -> Result<()> {
             requests,
             seed,
             subject,
+            areas,
+            shrink_seconds,
+            dir,
         } => {
             let seed = seed.unwrap_or_else(random_seed);
             let plan = Plan {
                 requests,
                 seed,
                 subject,
-                dir: "target/faults".into(),
+                areas,
+                shrink: Duration::from_secs(shrink_seconds),
+                dir,
             };
             runtime.block_on(Box::pin(differential::run(&plan)))
         }
         Command::Gateway => runtime.block_on(Box::pin(gateway::run(Path::new("target/faults")))),
         Command::Ctl => runtime.block_on(Box::pin(ctl::run(Path::new("target/faults")))),
+        Command::Traps { program, only } => {
+            let both = vec![Program::Etcd, Program::Quorate];
+            let programs = program.map_or(both, |program| vec![program]);
+            let dir = Path::new("target/faults/traps");
+            runtime.block_on(Box::pin(traps::run(dir, &programs, &only)))
+        }
         Command::Faults {
             rounds,
             seed,

@@ -13,3 +13,14 @@ LAB="$CARGO_TARGET_DIR/release/cluster-tests"
 
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+# Where data goes that no test is about: to memory, if there is enough of it.
+memory_dir() {
+    local free
+    free="$(df --output=avail -k /dev/shm 2> /dev/null | tail -1)"
+    if [ -w /dev/shm ] && [ "${free:-0}" -gt 2000000 ]; then
+        printf '/dev/shm/quorate-%s' "$(id -u)"
+    else
+        printf 'target/faults'
+    fi
+}

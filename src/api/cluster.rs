@@ -5,7 +5,7 @@
 use super::dispatch::Call;
 use super::{header, status};
 use crate::config::check_peer_urls;
-use crate::node::{Member, Reconfiguration};
+use crate::node::{Member, Reconfiguration, Refused};
 use crate::proto::etcdserverpb::{
     self as wire, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse,
     MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse,
@@ -66,7 +66,14 @@ pub(super) async fn member_update(
     call: Call,
     request: MemberUpdateRequest,
 ) -> Result<MemberUpdateResponse, Status> {
-    let peer_urls = check_peer_urls(&request.peer_ur_ls).ok_or_else(status::bad_member_urls)?;
+    let peer_urls = check_peer_urls(&request.peer_ur_ls).ok_or_else(|| {
+        let mut members = call.node().members().into_iter();
+        if members.any(|member| member.id == request.id) {
+            status::bad_member_urls()
+        } else {
+            status::not_reconfigured(Refused::NotFound.into(), call.deadline)
+        }
+    })?;
     let change = Reconfiguration::Update {
         id: request.id,
         peer_urls,

@@ -1,15 +1,18 @@
-//! A request to a member, and its answer without what may differ.
+//! A request to a member, of whichever service.
 
+use super::answer::Answer;
+use super::lease_calls::LeaseCall;
+use super::lock_calls::LockCall;
+use super::other_calls::OtherCall;
+use super::revisions::Translate;
 use crate::door::Door;
+use quorate::proto::etcdserverpb::compare::TargetUnion;
 use quorate::proto::etcdserverpb::request_op::Request;
-use quorate::proto::etcdserverpb::response_op::Response as OpResponse;
 use quorate::proto::etcdserverpb::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
-    PutResponse, RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
+    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest,
 };
-use tonic::{Code, Status};
 
-/// A call of the KV service.
+/// A unary call, or several that belong together.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
     Range(RangeRequest),
@@ -17,17 +20,16 @@ pub enum Call {
     DeleteRange(DeleteRangeRequest),
     Txn(TxnRequest),
     Compact(CompactionRequest),
+    Lease(LeaseCall),
+    Lock(LockCall),
+    Other(OtherCall),
 }
 
-/// What came back, masked.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    Range(RangeResponse),
-    Put(PutResponse),
-    DeleteRange(DeleteRangeResponse),
-    Txn(TxnResponse),
-    Compact(CompactionResponse),
-    Error(Code, String),
+/// What a request names of the cluster that it goes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    /// The member that is asked.
+    pub member_id: u64,
 }
 
 impl Call {
@@ -38,6 +40,9 @@ impl Call {
             Self::DeleteRange(_) => "delete",
             Self::Txn(_) => "txn",
             Self::Compact(_) => "compact",
+            Self::Lease(call) => call.kind(),
+            Self::Lock(call) => call.kind(),
+            Self::Other(call) => call.kind(),
         }
     }
 
@@ -50,7 +55,9 @@ impl Call {
                 let empty = txn.success.is_empty() && txn.failure.is_empty();
                 !empty && only_ranges(txn, |range| range.serializable)
             }
-            Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) => false,
+            Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) | Self::Lock(_) => false,
+            Self::Lease(call) => call.is_local(),
+            Self::Other(call) => call.is_local(),
         }
     }
 
@@ -59,11 +66,18 @@ impl Call {
         match self {
             Self::Range(_) => false,
             Self::Txn(txn) => !only_ranges(txn, |_| true),
-            Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) => true,
+            Self::Put(_) | Self::DeleteRange(_) | Self::Compact(_) | Self::Lock(_) => true,
+            Self::Lease(call) => call.is_logged(),
+            Self::Other(call) => call.is_logged(),
         }
     }
 
-    pub async fn send(&self, door: &mut Door) -> Answer {
+    /// Whether only the leader carries it out.
+    pub fn is_leaders(&self) -> bool {
+        matches!(self, Self::Other(call) if call.is_leaders())
+    }
+
+    pub async fn send(&self, door: &mut Door, own: Own) -> Answer {
         let answer = match self.clone() {
             Self::Range(call) => door
                 .kv
@@ -82,8 +96,54 @@ impl Call {
                 .compact(call)
                 .await
                 .map(|r| Answer::Compact(r.into_inner())),
+            Self::Lease(call) => return call.send(door).await,
+            Self::Lock(call) => return call.send(door).await,
+            Self::Other(call) => return call.send(door, own).await,
         };
-        answer.unwrap_or_else(|status| error(&status)).masked()
+        answer
+            .unwrap_or_else(|status| Answer::refused(&status))
+            .masked()
+    }
+}
+
+impl Translate for Call {
+    fn revisions(&mut self, of: &mut dyn FnMut(&mut i64)) {
+        match self {
+            Self::Range(range) => range_revisions(range, of),
+            Self::Txn(txn) => txn_revisions(txn, of),
+            Self::Compact(compact) => of(&mut compact.revision),
+            Self::Lock(call) => call.revisions(of),
+            Self::Put(_) | Self::DeleteRange(_) | Self::Lease(_) | Self::Other(_) => {}
+        }
+    }
+}
+
+fn range_revisions(range: &mut RangeRequest, of: &mut dyn FnMut(&mut i64)) {
+    for revision in [
+        &mut range.revision,
+        &mut range.min_mod_revision,
+        &mut range.max_mod_revision,
+        &mut range.min_create_revision,
+        &mut range.max_create_revision,
+    ] {
+        of(revision);
+    }
+}
+
+fn txn_revisions(txn: &mut TxnRequest, of: &mut dyn FnMut(&mut i64)) {
+    for compare in &mut txn.compare {
+        if let Some(TargetUnion::CreateRevision(revision) | TargetUnion::ModRevision(revision)) =
+            &mut compare.target_union
+        {
+            of(revision);
+        }
+    }
+    for operation in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut operation.request {
+            Some(Request::RequestRange(range)) => range_revisions(range, of),
+            Some(Request::RequestTxn(txn)) => txn_revisions(txn, of),
+            _ => {}
+        }
     }
 }
 
@@ -94,61 +154,4 @@ fn only_ranges(txn: &TxnRequest, such: impl Fn(&RangeRequest) -> bool) -> bool {
         Some(Request::RequestRange(range)) => such(range),
         _ => false,
     })
-}
-
-fn error(status: &Status) -> Answer {
-    Answer::Error(status.code(), status.message().to_owned())
-}
-
-impl Answer {
-    /// The revision in the answer's header.
-    pub fn revision(&self) -> Option<i64> {
-        let header = match self {
-            Self::Range(answer) => &answer.header,
-            Self::Put(answer) => &answer.header,
-            Self::DeleteRange(answer) => &answer.header,
-            Self::Txn(answer) => &answer.header,
-            Self::Compact(answer) => &answer.header,
-            Self::Error(..) => &None,
-        };
-        header.as_ref().map(|header| header.revision)
-    }
-
-    fn masked(mut self) -> Self {
-        match &mut self {
-            Self::Range(answer) => mask(answer.header.as_mut()),
-            Self::Put(answer) => mask(answer.header.as_mut()),
-            Self::DeleteRange(answer) => mask(answer.header.as_mut()),
-            Self::Txn(answer) => mask_txn(answer),
-            Self::Compact(answer) => mask(answer.header.as_mut()),
-            Self::Error(..) => {}
-        }
-        self
-    }
-}
-
-/// The ids and the term, if they are there: an answer that lacks them must still differ.
-fn mask(header: Option<&mut ResponseHeader>) {
-    if let Some(header) = header {
-        for field in [
-            &mut header.cluster_id,
-            &mut header.member_id,
-            &mut header.raft_term,
-        ] {
-            *field = u64::from(*field != 0);
-        }
-    }
-}
-
-fn mask_txn(answer: &mut TxnResponse) {
-    mask(answer.header.as_mut());
-    for response in &mut answer.responses {
-        match &mut response.response {
-            Some(OpResponse::ResponseRange(answer)) => mask(answer.header.as_mut()),
-            Some(OpResponse::ResponsePut(answer)) => mask(answer.header.as_mut()),
-            Some(OpResponse::ResponseDeleteRange(answer)) => mask(answer.header.as_mut()),
-            Some(OpResponse::ResponseTxn(answer)) => mask_txn(answer),
-            None => {}
-        }
-    }
 }

@@ -1,11 +1,18 @@
-//! Random requests: every option of every call, sensible and not.
+//! Random steps; here those of the KV service, with every option of every call,
+//! sensible and not.
 //!
 //! Keys come from a small pool, so that requests meet each other's keys, and from a wide one for
 //! long lists. Sorting by something other than the key happens within the small pool alone: among
 //! more than twelve elements Go's sort puts equal ones in an order of its own.
 
-use super::call::{Answer, Call};
+use super::answer::Answer;
+use super::areas::{Area, Areas};
+use super::call::Call;
 use super::exceptions::AMBIGUOUS_VALUE_BYTES;
+use super::generate_services::Services;
+use super::generate_watch::Watches;
+use super::lockstep::Outcome;
+use super::steps::Step;
 use bytes::Bytes;
 use quorate::proto::etcdserverpb::compare::TargetUnion;
 use quorate::proto::etcdserverpb::request_op::Request;
@@ -33,38 +40,73 @@ const SMALL: &[&[u8]] = &[
 const ODD: &[&[u8]] = &[b"\0", b"\0\0", b"\xff", b"\xff\xff\xff", b"r0", b"z"];
 const WIDE_KEYS: u32 = 300;
 
-/// Makes requests, knowing which revisions exist.
+/// Makes steps, knowing which revisions exist, and which leases and watchers.
 #[derive(Debug)]
 pub struct Generator {
-    random: StdRng,
-    revision: i64,
+    pub(super) random: StdRng,
+    areas: Areas,
+    pub(super) revision: i64,
     compacted: i64,
+    pub(super) services: Services,
+    pub(super) watches: Watches,
 }
 
 impl Generator {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, areas: Areas) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
+            areas,
             revision: 1,
             compacted: 0,
+            services: Services::default(),
+            watches: Watches::default(),
         }
     }
 
-    pub fn revision(&self) -> i64 {
-        self.revision
+    /// Notes where the stores are after a step.
+    pub fn learn(&mut self, step: &Step, outcome: &Outcome, revision: i64) {
+        self.revision = revision;
+        match (step, outcome) {
+            (Step::Call(call), Outcome::Answered { answer, .. }) => {
+                if let (Call::Compact(call), Answer::Compact(_)) = (call, answer) {
+                    self.compacted = self.compacted.max(call.revision);
+                }
+                self.services.learn(call, answer);
+            }
+            (Step::Watch { stream, what }, outcome) => {
+                self.watches.learn(*stream, what, outcome);
+            }
+            (Step::Call(_), _) => {}
+        }
     }
 
-    /// Notes where the store is.
-    pub fn learn(&mut self, call: &Call, answer: &Answer) {
-        if let Some(revision) = answer.revision() {
-            self.revision = self.revision.max(revision);
+    /// The next step.
+    pub fn next_step(&mut self) -> Step {
+        if let Some(call) = self.end_of_an_alarm() {
+            return Step::Call(call);
         }
-        if let (Call::Compact(call), Answer::Compact(_)) = (call, answer) {
-            self.compacted = self.compacted.max(call.revision);
+        let area = match self.below(1_000) {
+            0..150 => Area::Watch,
+            150..260 => Area::Lease,
+            260..310 => Area::Lock,
+            310..350 => Area::Maintenance,
+            350..360 => Area::Cluster,
+            _ => Area::Kv,
+        };
+        if !self.areas.has(area) {
+            return Step::Call(self.kv_call());
+        }
+        match area {
+            Area::Kv => Step::Call(self.kv_call()),
+            Area::Watch => self.watch_step(),
+            Area::Lease => Step::Call(Call::Lease(self.lease_call())),
+            Area::Lock => Step::Call(Call::Lock(self.lock_call())),
+            Area::Maintenance => Step::Call(Call::Other(self.maintenance_call())),
+            Area::Cluster => Step::Call(Call::Other(self.cluster_call())),
         }
     }
 
-    pub fn next_call(&mut self) -> Call {
+    fn kv_call(&mut self) -> Call {
         match self.below(1_000) {
             0..400 => {
                 let mut range = self.range();
@@ -76,7 +118,7 @@ impl Generator {
             400..650 => Call::Put(self.put()),
             650..740 => Call::DeleteRange(self.delete()),
             740..979 => Call::Txn(self.txn(0)),
-            979..985 => Call::Txn(super::budget::txn(&mut self.random)),
+            979..985 if !self.has_alarm() => Call::Txn(super::budget::txn(&mut self.random)),
             985..990 => Call::Txn(self.read_only_txn_with_an_unknown_order()),
             990..992 => Call::Txn(self.long_txn()),
             992..993 => Call::Put(self.put_about_as_large_as_may_be()),
@@ -87,11 +129,11 @@ impl Generator {
         }
     }
 
-    fn below(&mut self, bound: u32) -> u32 {
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
         self.random.random_range(0..bound)
     }
 
-    fn one_in(&mut self, times: u32) -> bool {
+    pub(super) fn one_in(&mut self, times: u32) -> bool {
         self.below(times) == 0
     }
 
@@ -100,7 +142,7 @@ impl Generator {
         Bytes::from_static(from.get(at).copied().unwrap_or_default())
     }
 
-    fn key(&mut self) -> Bytes {
+    pub(super) fn key(&mut self) -> Bytes {
         match self.below(100) {
             0..2 => Bytes::new(),
             2..10 => self.pick(ODD),
@@ -110,7 +152,7 @@ impl Generator {
         }
     }
 
-    fn range_end(&mut self, key: &Bytes) -> Bytes {
+    pub(super) fn range_end(&mut self, key: &Bytes) -> Bytes {
         match self.below(100) {
             0..50 => Bytes::new(),
             50..60 => Bytes::from_static(b"\0"),
@@ -121,7 +163,7 @@ impl Generator {
     }
 
     /// Old, current, future, compacted, zero, negative.
-    fn some_revision(&mut self) -> i64 {
+    pub(super) fn some_revision(&mut self) -> i64 {
         let (compacted, revision) = (self.compacted, self.revision);
         match self.below(100) {
             0..4 => revision + self.random.random_range(1..1_000),
@@ -178,7 +220,7 @@ impl Generator {
         range
     }
 
-    fn value(&mut self) -> Bytes {
+    pub(super) fn value(&mut self) -> Bytes {
         match self.below(10) {
             0..2 => Bytes::new(),
             2..3 => vec![0xfe; self.random.random_range(1..2_000)].into(),
@@ -195,11 +237,7 @@ impl Generator {
             } else {
                 self.value()
             },
-            lease: if self.one_in(25) {
-                self.random.random_range(-3..3)
-            } else {
-                0
-            },
+            lease: self.lease_of_a_put(),
             prev_kv: self.one_in(3),
             ignore_value: self.one_in(12),
             ignore_lease: self.one_in(12),
@@ -278,7 +316,9 @@ impl Generator {
             0..35 => Some(Request::RequestRange(self.range())),
             35..70 => Some(Request::RequestPut(self.put())),
             70..83 => Some(Request::RequestDeleteRange(self.delete())),
-            83..99 if depth < 4 => Some(Request::RequestTxn(self.txn(depth + 1))),
+            83..99 if depth < 4 && !self.has_alarm() => {
+                Some(Request::RequestTxn(self.txn(depth + 1)))
+            }
             83..99 => Some(Request::RequestPut(self.put())),
             _ => None,
         };
@@ -351,12 +391,12 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_sequence() {
-        let calls = |seed| {
-            let mut generator = Generator::new(seed);
-            (0..200).map(|_| generator.next_call()).collect::<Vec<_>>()
+        let steps = |seed| {
+            let mut generator = Generator::new(seed, Areas::all());
+            (0..200).map(|_| generator.next_step()).collect::<Vec<_>>()
         };
-        assert_eq!(calls(1), calls(1));
-        assert_ne!(calls(1), calls(2));
+        assert_eq!(steps(1), steps(1));
+        assert_ne!(steps(1), steps(2));
     }
 
     #[test]

@@ -6,12 +6,13 @@
 //! write went through as well: it answers with the leader's word, before it has applied the write,
 //! so that a serializable read there may miss it. An etcd member answers after it has applied.
 
-use super::call::{Answer, Call};
+use super::answer::Answer;
+use super::call::{Call, Own};
 use crate::cluster::layout::Layout;
 use crate::cluster::local::{Cluster, PATIENCE, Spec};
 use crate::cluster::program::Program;
 use crate::door::Door;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeSet;
@@ -19,13 +20,16 @@ use std::path::PathBuf;
 
 /// On a loaded machine the default timers elect now and then, and a write that meets an election has
 /// an unknown outcome: nothing to compare. Elections are the fault suite's.
-const CALM: &[&str] = &["--heartbeat-interval=100", "--election-timeout=3000"];
+pub const CALM: &[&str] = &["--heartbeat-interval=100", "--election-timeout=3000"];
+/// For the many short runs of [`super::shrink`].
+pub const BRISK: &[&str] = &["--heartbeat-interval=50", "--election-timeout=500"];
 
 /// A running cluster and a door to each of its members.
 #[derive(Debug)]
 pub struct Members {
     cluster: Cluster,
     doors: Vec<Door>,
+    ids: Vec<u64>,
     leader: usize,
     random: StdRng,
     /// Those that certainly have applied every request so far.
@@ -39,22 +43,34 @@ impl Members {
     ///
     /// # Errors
     /// They do not come up.
-    pub async fn start(program: Program, nodes: usize, dir: PathBuf, seed: u64) -> Result<Self> {
+    pub async fn start(
+        program: Program,
+        nodes: usize,
+        dir: PathBuf,
+        seed: u64,
+        timers: &[&str],
+    ) -> Result<Self> {
         let spec = Spec {
             program,
             nodes,
             layout: Layout::claim()?,
             dir,
             links: false,
-            flags: CALM.iter().map(|flag| (*flag).to_owned()).collect(),
+            flags: timers.iter().map(|flag| (*flag).to_owned()).collect(),
         };
         let mut cluster = Cluster::start(spec).await?;
         let all: Vec<usize> = cluster.nodes().collect();
         cluster.wait_serving(&all, PATIENCE).await?;
         let leader = cluster.wait_leader(&all, PATIENCE).await?;
         let doors = all.iter().map(|&node| cluster.door(node, PATIENCE));
+        let doors = doors.collect::<Result<_>>()?;
+        let mut ids = Vec::new();
+        for &node in &all {
+            ids.push(cluster.observe(node, false).await?.member_id);
+        }
         Ok(Self {
-            doors: doors.collect::<Result<_>>()?,
+            doors,
+            ids,
             leader,
             random: StdRng::seed_from_u64(seed),
             current: all.into_iter().collect(),
@@ -64,35 +80,48 @@ impl Members {
         })
     }
 
-    /// The member that `call` goes to, which is fit to answer it.
+    pub fn program(&self) -> Program {
+        self.cluster.program()
+    }
+
+    pub fn leader(&self) -> usize {
+        self.leader
+    }
+
+    /// Any of them.
+    pub fn any(&mut self) -> usize {
+        self.random.random_range(1..=self.doors.len())
+    }
+
+    /// Makes sure that `node` has applied everything so far.
     ///
     /// # Errors
     /// It does not answer a read.
-    pub async fn choose(&mut self, call: &Call) -> Result<usize> {
-        let node = self.random.random_range(1..=self.doors.len());
-        if call.is_local() {
-            self.make_current(node).await?;
-        }
-        Ok(node)
-    }
-
-    /// A member that has applied everything, and its door.
-    ///
-    /// # Errors
-    /// It does not answer a read.
-    pub async fn any_current(&mut self) -> Result<(usize, Door)> {
-        let node = self.random.random_range(1..=self.doors.len());
-        self.make_current(node).await?;
-        Ok((node, self.door(node)?))
-    }
-
-    async fn make_current(&mut self, node: usize) -> Result<()> {
+    pub async fn bring_up_to_date(&mut self, node: usize) -> Result<()> {
         if !self.current.contains(&node) {
             let mut door = self.door(node)?;
             door.get("s").await.context("the read before a local one")?;
             self.current.insert(node);
         }
         Ok(())
+    }
+
+    /// A door with a connection of its own, for a stream.
+    ///
+    /// # Errors
+    /// Never for a node that exists.
+    pub fn listener(&self, node: usize) -> Result<Door> {
+        self.cluster.door(node, PATIENCE)
+    }
+
+    /// What requests may name of `node`.
+    ///
+    /// # Errors
+    /// There is no such member.
+    pub fn own(&self, node: usize) -> Result<Own> {
+        let id = node.checked_sub(1).and_then(|at| self.ids.get(at));
+        let member_id = *id.with_context(|| format!("no member {node}"))?;
+        Ok(Own { member_id })
     }
 
     /// # Errors
@@ -109,7 +138,7 @@ impl Members {
         if call.is_logged() {
             self.current.clear();
         }
-        let answered = !matches!(answer, Answer::Error(..));
+        let answered = !answer.is_error();
         // A follower may yet have to apply what it forwarded.
         let applied = !call.is_local() && (!call.is_logged() || node == self.leader);
         if answered && applied {
@@ -127,14 +156,22 @@ impl Members {
         format!("member {node}, {role}")
     }
 
+    /// The processes that have ended, in words, with what they said last.
+    ///
     /// # Errors
-    /// A process has ended.
-    pub fn all_run(&mut self) -> Result<()> {
+    /// Never.
+    pub fn ended(&mut self) -> Result<Vec<String>> {
+        let mut ended = Vec::new();
         for node in self.cluster.nodes() {
-            let runs = self.cluster.member(node)?.pid().is_some();
-            ensure!(runs, "{} {node} has ended", self.cluster.program());
+            let program = self.cluster.program();
+            let member = self.cluster.member(node)?;
+            if member.pid().is_none() {
+                let log = std::fs::read_to_string(member.log()).unwrap_or_default();
+                let last = log.lines().last().unwrap_or_default();
+                ended.push(format!("{program} {node} has ended: {last}\n"));
+            }
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// Waits until all hold the same state.

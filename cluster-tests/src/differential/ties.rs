@@ -1,6 +1,7 @@
 //! Answers of sorted ranges whose only difference is the order of pairs that sort equal.
 
-use super::call::{Answer, Call};
+use super::answer::Answer;
+use super::call::Call;
 use quorate::proto::etcdserverpb::range_request::SortTarget;
 use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::response_op::Response;

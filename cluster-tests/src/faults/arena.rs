@@ -194,8 +194,7 @@ impl Arena {
             .await
             .with_context(|| format!("data and logs: {}", dir.display()))?;
         self.say(&format!("{verdict}; every member has hash {hash}"));
-        drop(self.cluster);
-        std::fs::remove_dir_all(&dir).context("erase the data")?;
+        self.erase()?;
         Ok(verdict)
     }
 
@@ -208,8 +207,16 @@ impl Arena {
         self.stop_load().await;
         let all: Vec<usize> = self.cluster.nodes().collect();
         let hash = self.cluster.wait_same_state(&all, PATIENCE).await?;
-        drop(self.cluster);
-        std::fs::remove_dir_all(&self.dir).context("erase the data")?;
+        self.erase()?;
         Ok(hash)
+    }
+
+    /// Ends the cluster; its directory goes. For stories with judges of their own.
+    ///
+    /// # Errors
+    /// The directory cannot be erased.
+    pub fn erase(self) -> Result<()> {
+        drop(self.cluster);
+        std::fs::remove_dir_all(&self.dir).context("erase the data")
     }
 }
