@@ -29,13 +29,32 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+/// Where a member lives.
+struct Place {
+    _dir: tempfile::TempDir,
+    data_dir: PathBuf,
+    endpoint: String,
+    peer_url: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            data_dir: dir.path().join("data"),
+            _dir: dir,
+            endpoint: format!("127.0.0.1:{}", free_port()),
+            peer_url: format!("http://127.0.0.1:{}", free_port()),
+        }
+    }
+}
+
 /// A running member, killed when dropped.
 struct Server {
     child: Child,
-    endpoint: String,
-    peer_url: String,
-    _dir: tempfile::TempDir,
-    data_dir: PathBuf,
+    place: Place,
+    /// What it says on stderr.
+    said: mpsc::Receiver<String>,
 }
 
 impl Drop for Server {
@@ -53,19 +72,21 @@ impl Server {
     }
 
     /// Returns once it said that it is ready.
-    fn start(mut program: Command, flags: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let data_dir = dir.path().join("data");
-        let endpoint = format!("127.0.0.1:{}", free_port());
-        let client_url = format!("http://{endpoint}");
-        let peer_url = format!("http://127.0.0.1:{}", free_port());
+    fn start(program: Command, flags: &[&str]) -> Self {
+        let server = Self::spawn(program, Place::new(), flags);
+        server.becomes_ready();
+        server
+    }
+
+    fn spawn(mut program: Command, place: Place, flags: &[&str]) -> Self {
+        let client_url = format!("http://{}", place.endpoint);
         let mut child = program
             .arg("--data-dir")
-            .arg(&data_dir)
+            .arg(&place.data_dir)
             .args(["--listen-client-urls", &client_url])
             .args(["--advertise-client-urls", &client_url])
-            .args(["--listen-peer-urls", &peer_url])
-            .args(["--initial-advertise-peer-urls", &peer_url])
+            .args(["--listen-peer-urls", &place.peer_url])
+            .args(["--initial-advertise-peer-urls", &place.peer_url])
             .args(flags)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -79,24 +100,21 @@ impl Server {
                 say.send(line).ok();
             }
         });
-        let server = Self {
-            child,
-            endpoint,
-            peer_url,
-            _dir: dir,
-            data_dir,
-        };
+        Self { child, place, said }
+    }
+
+    fn becomes_ready(&self) {
         loop {
-            let line = said.recv_timeout(PATIENCE).expect("it becomes ready");
+            let line = self.said.recv_timeout(PATIENCE).expect("it becomes ready");
             if line.contains("\"msg\":\"ready to serve client requests\"") {
-                return server;
+                return;
             }
         }
     }
 
     fn client(&self) -> Command {
         let mut client = command(Path::new(BINARY));
-        client.env("ETCDCTL_ENDPOINTS", &self.endpoint);
+        client.env("ETCDCTL_ENDPOINTS", &self.place.endpoint);
         client
     }
 
@@ -166,13 +184,13 @@ fn a_client_reads_and_writes_in_etcdctls_words() {
 
     let status = server.text(&["status"]);
     let fields: Vec<&str> = status.trim_end().split(", ").collect();
-    assert_eq!(fields[0], server.endpoint);
+    assert_eq!(fields[0], server.place.endpoint);
     assert_eq!(fields[2], "3.6.8");
     assert_eq!(fields[4], "true", "the only member leads: {status}");
     let members = server.text(&["member", "list"]);
     let expected = format!(
         "{}, started, default, {}, http://{}, false\n",
-        fields[1], server.peer_url, server.endpoint
+        fields[1], server.place.peer_url, server.place.endpoint
     );
     assert_eq!(members, expected);
     let health = server.text(&["endpoint", "health"]);
@@ -204,13 +222,13 @@ async fn called_etcd_it_is_one_and_its_health_says_serving() {
     );
 
     let server = Server::start(command(&etcd), &["-name", "m1"]);
-    let mut health = HealthClient::connect(format!("http://{}", server.endpoint))
+    let mut health = HealthClient::connect(format!("http://{}", server.place.endpoint))
         .await
         .unwrap();
     let answer = health.check(HealthCheckRequest::default()).await.unwrap();
     assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
 
-    let mode = std::fs::metadata(&server.data_dir)
+    let mode = std::fs::metadata(&server.place.data_dir)
         .unwrap()
         .permissions()
         .mode();
@@ -219,7 +237,7 @@ async fn called_etcd_it_is_one_and_its_health_says_serving() {
     let etcdctl = dir.path().join("etcdctl");
     std::os::unix::fs::symlink(BINARY, &etcdctl).unwrap();
     let output = command(&etcdctl)
-        .args(["--endpoints", &server.endpoint, "put", "k", "v"])
+        .args(["--endpoints", &server.place.endpoint, "put", "k", "v"])
         .output()
         .unwrap();
     assert_eq!(output.stdout, b"OK\n", "{output:?}");
@@ -315,4 +333,90 @@ fn what_a_client_cannot_do_is_said_at_once() {
         "Error: endpoint \"https://127.0.0.1:1\" cannot be used: there is no TLS yet"
     );
     assert_eq!(code, 128);
+}
+
+/// Runs `quorate data`; what it prints, or its sentence and exit code.
+fn data(arguments: &[&str]) -> Result<String, (String, i32)> {
+    let mut program = command(Path::new(BINARY));
+    let output = program.arg("data").args(arguments).output().unwrap();
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(failure(&output)),
+    }
+}
+
+#[test]
+fn a_backup_of_one_member_founds_three_and_a_damaged_one_nothing() {
+    let one = Server::started(&[]);
+    one.says(&["put", "k", "v"]);
+    let granted = one.text(&["lease", "grant", "3600"]);
+    let lease = granted.split(' ').nth(1).unwrap();
+    one.says(&["put", "leased", "v", "--lease", lease]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("backup.db");
+    let backup = path.to_str().unwrap();
+    one.says(&["snapshot", "save", backup]);
+    let status = data(&["status", backup, "-w", "fields"]).unwrap();
+    assert!(
+        status.contains("\"Revision\" : 3\n\"Keys\" : 2\n"),
+        "{status}"
+    );
+    drop(one);
+
+    let places: Vec<Place> = (0..3).map(|_| Place::new()).collect();
+    let named = (1..).zip(&places);
+    let members: Vec<String> = named
+        .map(|(number, place)| format!("n{number}={}", place.peer_url))
+        .collect();
+    let cluster = members.join(",");
+    let restore = |name: &str, place: &Place| {
+        let data_dir = place.data_dir.to_str().unwrap();
+        let peer_url = &place.peer_url;
+        let mut arguments = vec!["restore", backup, "--name", name, "--data-dir", data_dir];
+        arguments.extend(["--initial-cluster", &cluster]);
+        arguments.extend(["--initial-advertise-peer-urls", peer_url]);
+        data(&arguments)
+    };
+    let whole = std::fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    for (bytes, word) in [
+        (&whole[..whole.len() - 512], "cut off"),
+        (&flipped, "damaged"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let (sentence, code) = restore("n1", &places[0]).unwrap_err();
+        assert!(sentence.contains(word) && code == 1, "{sentence} ({code})");
+        assert!(!places[0].data_dir.exists(), "{sentence}");
+    }
+    std::fs::write(&path, &whole).unwrap();
+
+    let mut servers = Vec::new();
+    for (number, place) in (1..).zip(places) {
+        let name = format!("n{number}");
+        let told = restore(&name, &place).unwrap();
+        assert!(told.starts_with("restored revision 3 into "), "{told}");
+        let mut program = command(Path::new(BINARY));
+        program.arg("serve");
+        let flags = ["--name", &name, "--initial-cluster", &cluster];
+        servers.push(Server::spawn(program, place, &flags));
+    }
+    for server in &servers {
+        server.becomes_ready();
+    }
+    // Revisions go on, history and the lease are there, on every member.
+    servers[0].says(&["put", "k", "w"]);
+    for server in &servers {
+        let now = server.text(&["get", "k", "-w", "fields"]);
+        assert!(now.contains("\"Revision\" : 4\n"), "{now}");
+        assert!(now.contains("\"Version\" : 2\n"), "{now}");
+        let before = server.text(&["get", "k", "--rev", "3", "--print-value-only"]);
+        assert_eq!(before, "v\n");
+        let left = server.text(&["lease", "timetolive", lease, "--keys"]);
+        assert!(left.contains("granted with TTL(3600s)"), "{left}");
+        assert!(left.contains("[leased]"), "{left}");
+    }
+    servers[1].says(&["lease", "revoke", lease]);
+    assert_eq!(servers[2].text(&["get", "leased"]), "");
 }
