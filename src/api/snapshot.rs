@@ -7,7 +7,12 @@ use super::stream::{Messages, Replies};
 use crate::config::ETCD_STORAGE_VERSION;
 use crate::node::BackupFailure;
 use crate::proto::etcdserverpb::{SnapshotRequest, SnapshotResponse};
+use std::time::Duration;
+use tokio::time::timeout;
 use tonic::Status;
+
+/// A client that takes nothing for so long gets no more: the backup keeps disk space.
+const STALLED_MAX: Duration = Duration::from_secs(300);
 
 pub(super) async fn snapshot(
     call: Call,
@@ -32,9 +37,11 @@ pub(super) async fn snapshot(
             blob: piece.bytes,
             version: ETCD_STORAGE_VERSION.to_owned(),
         };
-        if replies.send(&response).await.is_err() {
+        match timeout(STALLED_MAX, replies.send(&response)).await {
+            Ok(Ok(())) => {}
             // The client is gone, and the backup with this task.
-            return Ok(());
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => return Err(Status::aborted("quorate: nobody reads the backup")),
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::{Disk, DiskFile};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,8 @@ impl Disk for RealDisk {
             .read(true)
             .write(true)
             .create_new(true)
+            // As etcd: a backup lies outside of any directory of ours.
+            .mode(0o600)
             .open(path)?;
         Ok(Box::new(RealFile(file)))
     }

@@ -6,7 +6,7 @@
 //! * every `--corrupt-check-time`, if it is given, a hash of every row (`mvcc::deep_hash`). It finds
 //!   rows that changed on the disk and that no command has met since.
 //!
-//! Who is not as the majority gets the alarm CORRUPT. From then on nobody's writes are taken: what
+//! Who is not as the majority of voters gets the alarm CORRUPT. From then on nobody's writes are taken: what
 //! such a member was asked before it was found out is not known. An operator replaces it and then
 //! disarms the alarm.
 
@@ -18,7 +18,7 @@ use crate::mvcc::{Alarm, AlarmKind};
 use crate::raft::{HashUnknown, MemberNode};
 use crate::types::{HexId, NodeId, Position, Revision};
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -26,6 +26,8 @@ use tokio::time::{Instant, sleep, timeout};
 const MARKS_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a member may take to hash all it holds.
 pub(super) const HASH_PATIENCE: Duration = Duration::from_secs(600);
+/// For so long it may be unclear who is wrong: a member that is away, or a moment behind, may say.
+const DOUBT_MAX: Duration = Duration::from_secs(10);
 /// Pause before a member that is behind is asked again.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -34,10 +36,12 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) async fn run(node: Node, every: Option<Duration>, patience: Duration) {
     let marks = async {
         let interval = every.map_or(MARKS_INTERVAL, |every| every.min(MARKS_INTERVAL));
+        let mut doubt = Doubt::default();
         loop {
             sleep(interval).await;
             if node.is_leader() {
                 let found = node.compare_marks(patience).await;
+                let found = doubt.settle(found, Instant::now());
                 node.accuse(found, "its changes are not those of the others", patience)
                     .await;
             }
@@ -45,11 +49,13 @@ pub(super) async fn run(node: Node, every: Option<Duration>, patience: Duration)
     };
     let rows = async {
         let Some(every) = every else { return };
+        let mut doubt = Doubt::default();
         loop {
             sleep(every).await;
             if node.is_leader() {
                 match node.compare_rows(patience).await {
                     Ok(found) => {
+                        let found = doubt.settle(found, Instant::now());
                         let why = "its rows are not those of the others";
                         node.accuse(found, why, patience).await;
                     }
@@ -59,6 +65,27 @@ pub(super) async fn run(node: Node, every: Option<Duration>, patience: Duration)
         }
     };
     tokio::join!(marks, rows);
+}
+
+/// How long it has been unclear who is wrong.
+#[derive(Default)]
+struct Doubt {
+    since: Option<Instant>,
+}
+
+impl Doubt {
+    /// What to act on: a split counts only once it has lasted.
+    fn settle(&mut self, found: Agreement, now: Instant) -> Agreement {
+        if found != Agreement::Split {
+            self.since = None;
+            return found;
+        }
+        let since = *self.since.get_or_insert(now);
+        match now.duration_since(since) >= DOUBT_MAX {
+            true => Agreement::Split,
+            false => Agreement::Whole,
+        }
+    }
 }
 
 impl Node {
@@ -77,6 +104,12 @@ impl Node {
             .collect()
     }
 
+    fn voters(&self) -> BTreeSet<NodeId> {
+        let members = self.members().into_iter();
+        let voters = members.filter(|member| !member.is_learner);
+        voters.map(|member| member.id).collect()
+    }
+
     async fn compare_marks(&self, patience: Duration) -> Agreement {
         let others = self.others();
         let asked = others.iter().map(async |(id, member)| {
@@ -93,7 +126,7 @@ impl Node {
         });
         let mut heard = join_all(asked).await;
         heard.push((self.identity().member_id, self.store().marks()));
-        judge_marks(&heard)
+        judge_marks(&heard, &self.voters())
     }
 
     async fn compare_rows(&self, patience: Duration) -> Result<Agreement, NodeError> {
@@ -118,7 +151,7 @@ impl Node {
                 }
             }
         }
-        Ok(agreement(&heard, others.len() + 1))
+        Ok(agreement(&heard, &self.voters()))
     }
 
     /// Waits until the other member has applied as much.
@@ -162,7 +195,7 @@ impl Node {
 }
 
 /// Compares what members marked at the same places of the log.
-fn judge_marks(heard: &[(NodeId, Vec<Mark>)]) -> Agreement {
+fn judge_marks(heard: &[(NodeId, Vec<Mark>)], voters: &BTreeSet<NodeId>) -> Agreement {
     let mut places: BTreeMap<Position, BTreeMap<NodeId, u64>> = BTreeMap::new();
     for (id, marks) in heard {
         for mark in marks {
@@ -172,7 +205,7 @@ fn judge_marks(heard: &[(NodeId, Vec<Mark>)]) -> Agreement {
     // The newest first. Where few have a mark in common nobody may be named; elsewhere perhaps.
     let mut judged = Agreement::Whole;
     for hashes in places.values().rev() {
-        match agreement(hashes, heard.len()) {
+        match agreement(hashes, voters) {
             Agreement::Whole => {}
             Agreement::Split => judged = Agreement::Split,
             odd @ Agreement::Odd(_) => return odd,
@@ -197,13 +230,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unclear_has_a_while_to_become_clear() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut doubt = Doubt::default();
+        let odd = || Agreement::Odd(vec![3]);
+        assert_eq!(doubt.settle(odd(), start), odd());
+        assert_eq!(doubt.settle(Agreement::Split, start), Agreement::Whole);
+        assert_eq!(doubt.settle(Agreement::Split, after(9)), Agreement::Whole);
+        assert_eq!(doubt.settle(odd(), after(10)), odd());
+        assert_eq!(doubt.settle(Agreement::Split, after(11)), Agreement::Whole);
+        assert_eq!(doubt.settle(Agreement::Split, after(21)), Agreement::Split);
+    }
+
+    #[test]
     fn marks_are_compared_where_members_have_them_in_common() {
         let heard = |third: &[(u64, u64)]| {
-            judge_marks(&[
+            let heard = [
                 (1, marks(&[(64, 5), (128, 6), (150, 7)])),
                 (2, marks(&[(64, 5), (128, 6), (140, 9)])),
                 (3, marks(third)),
-            ])
+            ];
+            judge_marks(&heard, &(1..=3).collect())
         };
         assert_eq!(heard(&[]), Agreement::Whole);
         assert_eq!(heard(&[(64, 5), (128, 6), (151, 8)]), Agreement::Whole);

@@ -55,7 +55,7 @@ pub(super) async fn check(
             Err(error) => tracing::warn!(%peer, %error, "cannot fetch hash from remote peer"),
         }
     }
-    match agreement(&heard, heard.len()) {
+    match agreement(&heard, &heard.keys().copied().collect()) {
         Agreement::Odd(odd) if !odd.contains(&me) => {
             let odd: Vec<String> = odd.into_iter().map(|id| HexId(id).to_string()).collect();
             tracing::error!(members = ?odd, "found different hash values from remote peers");

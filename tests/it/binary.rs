@@ -356,6 +356,8 @@ fn a_backup_of_one_member_founds_three_and_a_damaged_one_nothing() {
     let path = dir.path().join("backup.db");
     let backup = path.to_str().unwrap();
     one.says(&["snapshot", "save", backup]);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "all the data is in it");
     let status = data(&["status", backup, "-w", "fields"]).unwrap();
     assert!(
         status.contains("\"Revision\" : 3\n\"Keys\" : 2\n"),
