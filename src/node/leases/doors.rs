@@ -3,9 +3,10 @@
 use super::calls::Asking;
 use super::clock::Parts;
 use super::desk::Question;
+use crate::lease::Left;
 use crate::node::{Node, NodeError};
 use crate::state_machine::{Command, Outcome, Reply};
-use crate::types::{LeaseId, Revision};
+use crate::types::{LeaseId, Position, Revision};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +85,15 @@ impl Node {
         }
     }
 
+    async fn ask_keeper(
+        &self,
+        question: Question,
+        deadline: Instant,
+    ) -> Result<(Option<Left>, Position), NodeError> {
+        let asked = self.inner.leases.asking.ask(question, deadline).await;
+        asked.inspect_err(|error| self.inner.meters.count_turned_away(*error))
+    }
+
     /// Gives a lease its whole time again. The seconds that were granted, or `None` if there is no
     /// such lease. Waits for the end of one whose time is over.
     pub async fn lease_renew(
@@ -91,8 +101,7 @@ impl Node {
         id: LeaseId,
         deadline: Instant,
     ) -> Result<Option<i64>, NodeError> {
-        let asking = &self.inner.leases.asking;
-        let (left, _) = asking.ask(Question::Renew(id), deadline).await?;
+        let (left, _) = self.ask_keeper(Question::Renew(id), deadline).await?;
         Ok(left.map(|left| left.ttl))
     }
 
@@ -103,8 +112,7 @@ impl Node {
         with_keys: bool,
         deadline: Instant,
     ) -> Result<TimeToLive, NodeError> {
-        let asking = &self.inner.leases.asking;
-        let (left, at) = asking.ask(Question::Look(id), deadline).await?;
+        let (left, at) = self.ask_keeper(Question::Look(id), deadline).await?;
         // What the leader had applied when it answered is to be seen here.
         let mut applied = self.inner.consensus.applied();
         let reached = applied.wait_for(|applied| *applied >= at.index);
