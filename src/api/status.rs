@@ -173,46 +173,4 @@ pub(super) fn unknown_method(service: &str, method: &str) -> Status {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::time::Instant;
-
-    fn deadline(is_clients: bool) -> Deadline {
-        Deadline {
-            at: Instant::now(),
-            is_clients,
-        }
-    }
-
-    #[test]
-    fn a_passed_deadline_is_named_after_its_owner() {
-        let clients = failed(NodeError::Timeout, deadline(true));
-        assert_eq!(clients.code(), Code::DeadlineExceeded);
-        let own = failed(NodeError::Timeout, deadline(false));
-        assert_eq!(own.code(), Code::Unavailable);
-        assert_eq!(own.message(), "etcdserver: request timed out");
-    }
-
-    /// Clients retry a write on Unavailable only if the text is not one of the timeouts, so a write
-    /// that may have happened must never say anything else.
-    #[test]
-    fn unknown_outcomes_never_look_like_a_plain_refusal() {
-        for error in [
-            NodeError::Timeout,
-            NodeError::TimeoutLeaderFail,
-            NodeError::TimeoutConnectionLost,
-            NodeError::TooManyRequests,
-            NodeError::Stopped,
-        ] {
-            let status = failed(error, deadline(false));
-            assert!(status.message().starts_with("etcdserver: "), "{status:?}");
-            if error.is_unknown_outcome() {
-                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-            }
-        }
-        assert_eq!(
-            failed(NodeError::TooManyRequests, deadline(false)).code(),
-            Code::Unknown
-        );
-    }
-}
+mod tests;

@@ -35,7 +35,10 @@ impl Node {
     pub async fn backup(&self) -> Result<Backup, BackupFailure> {
         self.recovered().await?;
         let under_way = self.inner.backups.clone().try_acquire_owned();
-        let under_way = under_way.map_err(|_| NodeError::TooManyRequests)?;
+        let under_way = under_way.map_err(|_| {
+            self.inner.meters.turned_away.increment();
+            NodeError::TooManyRequests
+        })?;
         let store = self.inner.consensus.store().clone();
         let copy = self.inner.snapshots.copy(store).await?;
         let files = copy.files().iter().map(|file| FileEntry {

@@ -8,7 +8,7 @@ use crate::telemetry::metrics::{Counter, Level, Raised};
 use std::sync::Arc;
 
 /// Long reads that may wait for the readers' thread; one more is turned away.
-const LONG_READS_MAX: u64 = 16_384;
+pub(super) const LONG_READS_MAX: u64 = 16_384;
 
 #[derive(Debug, Default)]
 pub struct NodeMeters {

@@ -75,6 +75,12 @@ impl Proposer {
         )
     }
 
+    /// Commands that wait, and how many may: less the places of the urgent.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let waiting = self.queue.max_capacity() - self.queue.capacity();
+        (waiting, QUEUE_COMMANDS_MAX)
+    }
+
     /// Bytes of the commands that wait.
     pub(super) fn queued_bytes(&self) -> usize {
         self.queued_bytes.load(Ordering::Relaxed)
@@ -86,7 +92,7 @@ impl Proposer {
         if is_urgent(command) {
             return false;
         }
-        let waiting = self.queue.max_capacity() - self.queue.capacity();
+        let (waiting, _) = self.waiting();
         waiting >= QUEUE_COMMANDS_MAX || (queued + bytes > QUEUE_BYTES_MAX && queued > 0)
     }
 

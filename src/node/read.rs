@@ -56,6 +56,12 @@ impl Barrier {
         )
     }
 
+    /// Reads that wait for the next round, and how many may.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let limit = self.queue.max_capacity();
+        (limit - self.queue.capacity(), limit)
+    }
+
     /// Returns once this member's state includes everything acknowledged before the call: up to the
     /// position that is answered. Its term is that of the leader that a quorum confirmed after the
     /// call began: a leader reads from its own first entry on.

@@ -53,6 +53,7 @@ mod state_copy;
 mod state_dir;
 mod status;
 mod supersede;
+mod transfer_meter;
 mod type_config;
 mod valve;
 mod wire;
@@ -74,6 +75,7 @@ pub use membership::{
     ChangeFailure, InForce, Member, MembershipChange, founding_entry, members_of,
 };
 pub use pace::{Pace, SEND_BYTES_PER_SECOND};
+pub use peer_forward::FORWARDS_MAX;
 pub use peer_hashes::HashUnknown;
 pub use peer_members::Desk;
 pub use peer_meters::{PeerMeter, PeerMeters};
@@ -85,4 +87,5 @@ pub use snapshot_receive::Receiver;
 pub use state_copy::StateCopy;
 pub use state_dir::StateDir;
 pub use status::{Role, Status};
+pub use transfer_meter::TransferMeter;
 pub use type_config::{MemberNode, Membership};

@@ -319,6 +319,7 @@ impl NetSnapshot<TypeConfig> for PeerNetwork {
             .links()
             .map_err(|error| StreamingError::Unreachable(Unreachable::from_string(error)))?;
         let transfer = snapshot_stream::send(links.bulk, vote, snapshot, self.times.snapshot_stall);
+        let transfer = self.meter.snapshots_sent.counted(transfer);
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = transfer => match sent {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 /// Forwarded batches in flight; more are refused at once.
-pub(super) const FORWARDS_MAX: usize = 256;
+pub const FORWARDS_MAX: usize = 256;
 
 /// Proposes a batch, once. What became of it may stay unknown: that is said, never guessed.
 pub(super) async fn forward(

@@ -1,6 +1,7 @@
 //! What is measured on the way to each peer, whichever connection it goes over.
 
-use crate::telemetry::metrics::{Buckets, Counter, Durations, Traffic};
+use super::transfer_meter::TransferMeter;
+use crate::telemetry::metrics::{Buckets, Counter, Durations, Level, Traffic};
 use crate::types::NodeId;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,8 @@ pub struct PeerMeter {
     pub send_failures: Counter,
     /// Heartbeats among them.
     pub heartbeat_failures: Counter,
+    pub snapshots_sent: TransferMeter,
+    pub snapshots_received: TransferMeter,
     is_active: AtomicBool,
 }
 
@@ -32,6 +35,8 @@ impl PeerMeter {
             round_trips: Durations::new(ROUND_TRIP_BUCKETS),
             send_failures: Counter::new(),
             heartbeat_failures: Counter::new(),
+            snapshots_sent: TransferMeter::default(),
+            snapshots_received: TransferMeter::default(),
             is_active: AtomicBool::new(false),
         }
     }
@@ -50,6 +55,8 @@ impl PeerMeter {
 #[derive(Clone, Debug, Default)]
 pub struct PeerMeters {
     known: Arc<Mutex<BTreeMap<NodeId, Arc<PeerMeter>>>>,
+    /// Batches of proposals that peers sent here and wait for.
+    pub forwarded: Arc<Level>,
 }
 
 impl PeerMeters {

@@ -314,7 +314,9 @@ impl Peer for PeerService {
     ) -> Result<Response<peer::SnapshotReceipt>, Status> {
         let caller = self.caller(&request).await?;
         let consensus = self.consensus()?;
-        let received = self.shared.receiver.receive(request.into_inner()).await;
+        let meter = self.shared.meters.of(caller.node);
+        let receiving = self.shared.receiver.receive(request.into_inner());
+        let received = meter.snapshots_received.counted(receiving).await;
         let (vote, snapshot) = received.map_err(|reason| self.refuse_snapshot(reason))?;
         let vote = self.sender_of(caller, Some(wire::vote_to_proto(&vote)))?;
         let last = snapshot.meta.last_log_id.as_ref().map(position_of);
@@ -353,6 +355,7 @@ impl Peer for PeerService {
         self.caller(&request).await?;
         let consensus = self.consensus()?;
         let request = request.into_inner();
+        let _place = self.shared.meters.forwarded.raised();
         let answer = peer_forward::forward(consensus, &self.shared.forwards, request).await;
         Ok(Response::new(answer?))
     }

@@ -25,6 +25,7 @@ mod maintenance;
 mod members;
 mod membership;
 mod metrics;
+mod overload;
 mod snapshots;
 mod start;
 mod watch;

@@ -24,6 +24,7 @@ const ALERTS: &[(&str, &[(&str, &str)])] = &[
         "etcd_disk_backend_commit_duration_seconds_bucket",
         &[("le", "+Inf")],
     ),
+    ("etcd_server_quota_backend_bytes", &[]),
     ("etcd_mvcc_db_total_size_in_bytes", &[]),
     ("etcd_mvcc_db_total_size_in_use_in_bytes", &[]),
     (
@@ -34,6 +35,59 @@ const ALERTS: &[(&str, &[(&str, &str)])] = &[
         "grpc_server_handling_seconds_bucket",
         &[("grpc_type", "unary"), ("grpc_method", "Range")],
     ),
+];
+
+/// What boards, etcd's own and others', draw beside that.
+const BOARDS: &[&str] = &[
+    "etcd_server_is_leader",
+    "etcd_server_id",
+    "etcd_server_version",
+    "etcd_cluster_version",
+    "etcd_server_proposals_committed_total",
+    "etcd_server_proposals_applied_total",
+    "etcd_server_proposals_pending",
+    "etcd_server_slow_apply_total",
+    "etcd_server_slow_read_indexes_total",
+    "etcd_server_read_indexes_failed_total",
+    "etcd_server_heartbeat_send_failures_total",
+    "etcd_server_health_success",
+    "etcd_server_health_failures",
+    "etcd_disk_wal_write_bytes_total",
+    "etcd_disk_defrag_inflight",
+    "etcd_mvcc_range_total",
+    "etcd_mvcc_put_total",
+    "etcd_mvcc_delete_total",
+    "etcd_mvcc_txn_total",
+    "etcd_debugging_mvcc_keys_total",
+    "etcd_debugging_mvcc_watcher_total",
+    "etcd_debugging_mvcc_watch_stream_total",
+    "etcd_debugging_mvcc_slow_watcher_total",
+    "etcd_debugging_mvcc_events_total",
+    "etcd_debugging_mvcc_pending_events_total",
+    "etcd_debugging_mvcc_current_revision",
+    "etcd_debugging_mvcc_compact_revision",
+    "etcd_debugging_lease_granted_total",
+    "etcd_debugging_lease_revoked_total",
+    "etcd_debugging_lease_renewed_total",
+    "etcd_debugging_server_lease_expired_total",
+    "etcd_network_active_peers",
+    "etcd_network_known_peers",
+    "etcd_network_peer_sent_bytes_total",
+    "etcd_network_peer_received_bytes_total",
+    "etcd_network_client_grpc_sent_bytes_total",
+    "etcd_network_client_grpc_received_bytes_total",
+    "etcd_network_snapshot_send_total_duration_seconds_bucket",
+    "etcd_network_snapshot_receive_total_duration_seconds_bucket",
+    "grpc_server_started_total",
+    "grpc_server_msg_received_total",
+    "grpc_server_msg_sent_total",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_open_fds",
+    "process_max_fds",
+    "process_start_time_seconds",
+    "quorate_queue_length",
+    "quorate_queue_limit",
 ];
 
 type Labels = BTreeMap<String, String>;
@@ -119,6 +173,7 @@ fn extensive(size: usize) -> Cluster {
     for number in 0..size {
         let mut config = cluster.config(number);
         config.extensive_metrics = true;
+        config.quota_bytes = Some(2 << 30);
         config.listen_metrics = vec![format!("metrics-{number}:2381")];
         cluster.start_with(number, config);
     }
@@ -129,10 +184,57 @@ fn extensive(size: usize) -> Cluster {
 async fn every_series_of_the_stock_alerts_is_there() {
     let cluster = extensive(3);
     cluster.put(0, "k", "v").await;
-    let page = page(&cluster, 0).await;
-    for (name, labels) in ALERTS {
-        assert!(page.sum(name, labels).is_some(), "no {name} {labels:?}");
+    for number in 0..3 {
+        // A member knows its peers once it has spoken with them.
+        let whole = async || {
+            let page = page(&cluster, number).await;
+            let peers = page.sum("etcd_network_known_peers", &[]);
+            (peers == Some(2.0)).then_some(page)
+        };
+        let page = eventually("both peers", whole).await;
+        for (name, labels) in ALERTS {
+            assert!(page.sum(name, labels).is_some(), "no {name} {labels:?}");
+        }
+        for name in BOARDS {
+            assert!(page.sum(name, &[]).is_some(), "no {name}");
+        }
+        assert_eq!(page.value("etcd_server_has_leader"), 1.0);
+        let quota = page.value("etcd_server_quota_backend_bytes");
+        assert_eq!(quota, 2_147_483_648.0);
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_counted_where_it_leaves_and_where_it_arrives() {
+    let mut cluster = Cluster::started_with_snapshots(3, 50);
+    cluster.put(0, "k", "v").await;
+    let leader = cluster.leader().await;
+    let away = (leader + 1) % 3;
+    let last = cluster.last_log(away).await;
+    cluster.stop(away);
+    cluster.put_until_purged_past(leader, last).await;
+    cluster.start(away);
+    cluster.converged().await;
+    let counted = async |number, label, name: &str| {
+        let name = format!("etcd_network_snapshot_{name}");
+        let sum = page(&cluster, number).await.sum(&name, &[(label, "*")]);
+        sum.unwrap_or_else(|| panic!("no {name}"))
+    };
+    eventually("the end of the transfer", async || {
+        let mut sent = 0.0;
+        for number in (0..3).filter(|number| *number != away) {
+            sent += counted(number, "To", "send_success").await;
+        }
+        let received = counted(away, "From", "receive_success").await;
+        (sent >= 1.0 && received >= 1.0).then_some(())
+    })
+    .await;
+    let took = counted(away, "From", "receive_total_duration_seconds_count").await;
+    assert!(took >= 1.0);
+    assert_eq!(counted(away, "From", "receive_inflights_total").await, 0.0);
+    // These members have no quota.
+    let page = page(&cluster, away).await;
+    assert_eq!(page.value("etcd_server_quota_backend_bytes"), -1.0);
 }
 
 #[tokio::test]

@@ -152,6 +152,27 @@ const MEMBERS: &[Case] = &[
         r#""peerURLs":[""#,
         r#""clientURLs":[""#,
     ]),
+    Case::exact("/v3/cluster/member/add", r#"{"peerURLs":["nowhere"]}"#),
+    Case::exact("/v3/cluster/member/add", "{}"),
+    Case::exact("/v3/cluster/member/remove", r#"{"ID":"99"}"#),
+    Case::exact("/v3/cluster/member/promote", r#"{"ID":"99"}"#),
+    Case::exact(
+        "/v3/cluster/member/update",
+        r#"{"ID":"99","peerURLs":["http://127.0.0.1:9"]}"#,
+    ),
+    Case::exact("/v3/maintenance/defragment", "{}"),
+    Case::exact(
+        "/v3/maintenance/transfer-leadership",
+        r#"{"targetID":"99"}"#,
+    ),
+    Case {
+        // 3.4 has no header here.
+        ours_alone: &[
+            r#""header":{"cluster_id":"*","member_id":"*","revision":"*","raft_term":"*"}"#,
+        ],
+        ..Case::exact("/v3/maintenance/alarm", r#"{"action":"GET"}"#).masking(&[r#""revision":""#])
+    },
+    Case::not("/v3/auth/enable", "{}", "Auth is not there yet"),
     Case {
         ours_alone: &[
             r#","storageVersion":"*""#,

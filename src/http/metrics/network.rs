@@ -2,7 +2,7 @@
 
 use crate::api::CallMeters;
 use crate::node::Node;
-use crate::raft::PeerMeter;
+use crate::raft::{PeerMeter, TransferMeter};
 use crate::telemetry::metrics::{Kind, Page};
 use crate::types::HexId;
 use std::sync::Arc;
@@ -73,6 +73,30 @@ pub(super) fn write(page: &mut Page, node: &Node, calls: &CallMeters) {
         Label::One("To"),
         |meter| meter.send_failures.value(),
     );
+    write_snapshots(
+        page,
+        &peers,
+        "To",
+        |meter| &meter.snapshots_sent,
+        [
+            "etcd_network_snapshot_send_inflights_total",
+            "etcd_network_snapshot_send_success",
+            "etcd_network_snapshot_send_failures",
+            "etcd_network_snapshot_send_total_duration_seconds",
+        ],
+    );
+    write_snapshots(
+        page,
+        &peers,
+        "From",
+        |meter| &meter.snapshots_received,
+        [
+            "etcd_network_snapshot_receive_inflights_total",
+            "etcd_network_snapshot_receive_success",
+            "etcd_network_snapshot_receive_failures",
+            "etcd_network_snapshot_receive_total_duration_seconds",
+        ],
+    );
     let name = "etcd_network_peer_round_trip_time_seconds";
     page.family(
         name,
@@ -81,6 +105,50 @@ pub(super) fn write(page: &mut Page, node: &Node, calls: &CallMeters) {
     );
     for (peer, meter) in &peers {
         page.durations(name, &[("To", peer)], &meter.round_trips);
+    }
+}
+
+/// Transfers of snapshots in one direction: how many are under way, went well, failed, and how long
+/// they took.
+fn write_snapshots(
+    page: &mut Page,
+    peers: &[(String, Arc<PeerMeter>)],
+    label: &'static str,
+    transfers: fn(&PeerMeter) -> &TransferMeter,
+    names: [&'static str; 4],
+) {
+    let [in_flight, succeeded, failed, took] = names;
+    let mut each = |name, kind, help, value: fn(&TransferMeter) -> u64| {
+        page.family(name, kind, help);
+        for (peer, meter) in peers {
+            page.sample(name, &[(label, peer)], value(transfers(meter)));
+        }
+    };
+    each(
+        in_flight,
+        Kind::Gauge,
+        "Total number of inflight snapshots",
+        |transfers| transfers.in_flight.value(),
+    );
+    each(
+        succeeded,
+        Kind::Counter,
+        "Total number of successful snapshots",
+        |transfers| transfers.succeeded.value(),
+    );
+    each(
+        failed,
+        Kind::Counter,
+        "Total number of failed snapshots",
+        |transfers| transfers.failed.value(),
+    );
+    page.family(
+        took,
+        Kind::Histogram,
+        "Total latency distributions of v3 snapshots",
+    );
+    for (peer, meter) in peers {
+        page.durations(took, &[(label, peer)], &transfers(meter).took);
     }
 }
 

@@ -111,6 +111,21 @@ fn write_queues(page: &mut Page, node: &Node) {
         "Bytes of the proposals that wait for a batch.",
         node.proposals_queued_bytes(),
     );
+    let queues = node.queues();
+    let name = "quorate_queue_length";
+    page.family(name, Kind::Gauge, "What waits in a queue now.");
+    for queue in &queues {
+        page.sample(name, &[("queue", queue.name)], queue.waiting);
+    }
+    let name = "quorate_queue_limit";
+    page.family(
+        name,
+        Kind::Gauge,
+        "How much may wait in a queue; more is answered 'too many requests'.",
+    );
+    for queue in &queues {
+        page.sample(name, &[("queue", queue.name)], queue.limit);
+    }
     page.gauge(
         "quorate_reads_pending",
         "Linearizable reads that wait for a quorum's word.",

@@ -30,10 +30,14 @@ pub(super) fn write(page: &mut Page, node: &Node) {
         "Total size of the underlying database logically in use in bytes.",
         status.bytes_in_use,
     );
+    // Below nothing where there is none: the stock alert divides by it, and must not fire.
+    let quota = node
+        .quota_bytes()
+        .map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
     page.gauge(
         "etcd_server_quota_backend_bytes",
         "Current backend storage quota size in bytes.",
-        node.quota_bytes().unwrap_or(0),
+        quota,
     );
     page.gauge(
         "quorate_state_bytes",

@@ -43,6 +43,12 @@ pub(super) struct Asking {
 }
 
 impl Asking {
+    /// Questions that wait, and how many may.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let limit = self.queue.max_capacity();
+        (limit - self.queue.capacity(), limit)
+    }
+
     /// Asks the leader, until the lease is either there or gone.
     pub(super) async fn ask(
         &self,

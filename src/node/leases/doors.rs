@@ -22,6 +22,11 @@ impl Leases {
     pub(super) fn new(parts: Arc<Parts>, asking: Asking) -> Self {
         Self { parts, asking }
     }
+
+    /// Questions to the leader that wait, and how many may.
+    pub(in crate::node) fn waiting(&self) -> (usize, usize) {
+        self.asking.waiting()
+    }
 }
 
 /// What is known of a lease.
