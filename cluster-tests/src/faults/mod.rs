@@ -12,6 +12,7 @@
 //! | [`leases`] | ten thousand end at once, and a leader sleeps through it |
 //! | [`single`] | a member alone acknowledges only what is on disk |
 //! | [`grow`] | members come, are lost, are replaced, and leave, the leader among them |
+//! | [`kubernetes`] | kill -9 of the leader under what a Kubernetes control plane does |
 //! | [`hostile`] | garbage, oversized and endless requests |
 //!
 //! The crash of the log itself, sync point by sync point, is the log's own suite.
@@ -26,6 +27,7 @@ pub mod hostile;
 pub mod hostile_bytes;
 pub mod idle_watchers;
 pub mod kill;
+pub mod kubernetes;
 pub mod leader_cut;
 pub mod leases;
 pub mod partial;
@@ -64,10 +66,11 @@ pub enum Story {
     IdleWatchers,
     Leases,
     Grow,
+    Kubernetes,
 }
 
 impl Story {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Single,
         Self::Hostile,
         Self::Kill,
@@ -79,13 +82,14 @@ impl Story {
         Self::IdleWatchers,
         Self::Leases,
         Self::Grow,
+        Self::Kubernetes,
     ];
 
     /// Etcd's links cannot be cut and it does not tell what it purged; a leader of 3.4 that wakes up
     /// revokes by way of its successor.
     fn runs_on(self, program: Program) -> bool {
         match self {
-            Self::Single | Self::Hostile | Self::Kill | Self::Pause => true,
+            Self::Single | Self::Hostile | Self::Kill | Self::Pause | Self::Kubernetes => true,
             Self::LeaderCut
             | Self::Partial
             | Self::Snapshot
@@ -109,6 +113,7 @@ impl Story {
             Self::IdleWatchers => idle_watchers::tell(context).await,
             Self::Leases => leases::tell(context).await,
             Self::Grow => grow::tell(context).await,
+            Self::Kubernetes => kubernetes::tell(context).await,
         }
     }
 }
