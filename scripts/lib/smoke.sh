@@ -95,6 +95,81 @@ EOF
     expect "endpoint health" 5 "$(ctl endpoint health -w table | wc -l)"
     says "$at.*true" ctl endpoint health -w table
     expect "member list" "$3" "$(ctl member list -w table | wc -l)"
+    etcdctl_leases
+    etcdctl_watches
+    etcdctl_locks
+    etcdctl_maintenance
+}
+
+# The next ones use the endpoint and the key of etcdctl_at.
+etcdctl_leases() {
+    local lease
+    lease="$(ctl lease grant 600 | sed -nE 's/^lease ([0-9a-f]+) granted with TTL\(600s\)$/\1/p')"
+    expect "put with a lease" OK "$(ctl put --lease="$lease" "$key" leased)"
+    says "^lease $lease granted with TTL(600s), remaining(\(5..\|600\)s), attached keys(\[$key\])$" \
+        ctl lease timetolive --keys "$lease"
+    says "^$lease$" ctl lease list
+    expect "keep-alive" "lease $lease keepalived with TTL(600)" "$(ctl lease keep-alive --once "$lease")"
+    expect "revoke" "lease $lease revoked" "$(ctl lease revoke "$lease")"
+    expect "a key whose lease was revoked" "" "$(ctl get "$key")"
+    says 'requested lease not found' ctl_fails put --lease="$lease" "$key" late
+    says "^lease $lease already expired$" ctl lease timetolive "$lease"
+}
+
+# The past and the present: two puts before the watch, and a deletion while it runs.
+etcdctl_watches() {
+    local revision said
+    ctl put "$key" first > /dev/null
+    revision="$(ctl get "$key" -w json | sed -E 's/.*"mod_revision":([0-9]+).*/\1/')"
+    ctl put "$key" second > /dev/null
+    ctl del "$key" > /dev/null
+    said="$(until_it_said 13 watch --rev "$revision" --prev-kv "$key")"
+    # What was before, if anything; then what it became.
+    expect watch "$(printf '%s\n' PUT "$key" first PUT "$key" first "$key" second \
+        DELETE "$key" second "$key")" "$said"
+}
+
+# until_it_said LINES COMMAND...: what etcdctl said, which would go on, once it has said so much.
+until_it_said() {
+    local lines="$1" said outcome=0
+    shift
+    said="$(mktemp)"
+    etcdctl --endpoints "$at" "$@" > "$said" &
+    eventually_lines "$said" "$lines" || outcome=1
+    kill $!
+    wait $! 2> /dev/null || true
+    cat "$said"
+    rm -f "$said"
+    return "$outcome"
+}
+
+# eventually_lines FILE COUNT: a condition with a deadline.
+eventually_lines() {
+    local deadline=$((SECONDS + 20))
+    while [ "$(wc -l < "$1")" -lt "$2" ]; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        sleep 0.05
+    done
+}
+
+# A lock is held while a command runs, which learns its key and its revision; a leader is elected.
+etcdctl_locks() {
+    # shellcheck disable=SC2016
+    says "^$key-lock/[0-9a-f]* [0-9]*$" ctl lock "$key-lock" -- \
+        sh -c 'echo "$ETCD_LOCK_KEY $ETCD_LOCK_REV"'
+    expect "the lock is let go" "" "$(ctl get --prefix "$key-lock")"
+    says "^proposal$" until_it_said 2 elect "$key-election" proposal
+}
+
+etcdctl_maintenance() {
+    expect "alarm list" "" "$(ctl alarm list)"
+    says "^$at, [0-9]*$" ctl endpoint hashkv
+    says 'Finished defragmenting etcd member' ctl defrag
+    local backup
+    backup="$(mktemp -d)"
+    says 'Snapshot saved at' ctl snapshot save "$backup/db" 2> /dev/null
+    expect "the backup and its checksum" 32 $(($(stat -c %s "$backup/db") % 512))
+    rm -r "$backup"
 }
 
 smoke_etcdctl() (
