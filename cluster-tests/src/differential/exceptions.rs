@@ -1,4 +1,5 @@
-//! Where etcd 3.4 and current etcd are known to differ, and Quorate follows the current one.
+//! Where Quorate is known to differ from etcd 3.4: it follows current etcd, or does what
+//! `docs/compatibility.md` says.
 //!
 //! | request | etcd 3.4 | current etcd, and Quorate |
 //! |---|---|---|
