@@ -1,6 +1,6 @@
 //! Floor 3: backups. The whole state of a member in one file that describes itself, and back.
 //!
-//! `Maintenance.Snapshot` streams such a file ([`write`]); `quorate data restore` and `quorate data
+//! `Maintenance.Snapshot` streams such a file ([`mod@write`]); `quorate data restore` and `quorate data
 //! status` read it ([`read`]). Both go through it once, from the front, in bounded memory.
 //!
 //! ```text

@@ -40,8 +40,9 @@ pub fn common(recording: &Recording) -> Recording {
     }
 }
 
-/// Random ids are hexadecimal words of 15 or 16 digits, decimal ones of 17 or more, or stand in a
-/// key that JSON shows in base64; a lease's remaining time is what a second more or less changes.
+/// Random ids are hexadecimal words of 14 to 16 digits, right-aligned in some lines, decimal ones of
+/// 17 or more, or stand in a key that JSON shows in base64; a lease's remaining time is what a second
+/// more or less changes.
 fn mask(text: &str) -> String {
     let mut masked = String::new();
     let mut word = String::new();
@@ -52,8 +53,11 @@ fn mask(text: &str) -> String {
         }
         let is_decimal = word.len() >= 17 && word.bytes().all(|byte| byte.is_ascii_digit());
         let is_hexadecimal =
-            matches!(word.len(), 15 | 16) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+            (14..=16).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_key = masked.ends_with("\"key\":\"") && word.len() >= 16;
+        while is_hexadecimal && masked.ends_with("  ") {
+            masked.pop();
+        }
         masked.push_str(match (is_decimal || is_hexadecimal, is_key) {
             (true, _) => "<id>",
             (_, true) => "<key>",
@@ -97,6 +101,10 @@ mod tests {
         assert_eq!(
             mask("{\"ID\":1870579427531610632,\"revision\":7,\"ttl\":9}"),
             "{\"ID\":<id>,\"revision\":7,\"ttl\":<number>}"
+        );
+        assert_eq!(
+            mask("Member  7163378b50d8903 added"),
+            mask("Member 405a6ca28f1e8578 added")
         );
         assert_eq!(
             mask("\"key\":\"bGsvMTlmNWEyMTQxZjc0YjY2Nw==\",\"key\":\"azE=\""),
