@@ -89,8 +89,11 @@ impl Network for CutNetwork {
             let (near, mut middle) = duplex(PIPE_BYTES);
             tokio::spawn(async move {
                 tokio::select! {
-                    _ = copy_bidirectional(&mut middle, &mut far) => {}
+                    // The cut is looked at first: else one last question, and even its answer, may
+                    // pass after whoever cut goes on.
+                    biased;
                     _ = apart.wait_for(is_cut) => {}
+                    _ = copy_bidirectional(&mut middle, &mut far) => {}
                 }
             });
             Ok(Stream::new(near, address.to_owned()))
