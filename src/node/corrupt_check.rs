@@ -6,9 +6,9 @@
 //! * every `--corrupt-check-time`, if it is given, a hash of every row (`mvcc::deep_hash`). It finds
 //!   rows that changed on the disk and that no command has met since.
 //!
-//! Who is not as the majority of voters gets the alarm CORRUPT. From then on nobody's writes are taken: what
-//! such a member was asked before it was found out is not known. An operator replaces it and then
-//! disarms the alarm.
+//! Who is not as the majority of voters gets the alarm CORRUPT. From then on nobody's writes are
+//! taken: what such a member was asked before it was found out is not known. An operator replaces it
+//! and then disarms the alarm.
 
 use super::agreement::{Agreement, agreement};
 use super::{Node, NodeError};

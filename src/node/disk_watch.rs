@@ -24,8 +24,8 @@ pub(super) struct DiskWatch {
 }
 
 impl DiskWatch {
-    /// Runs until the node has stopped, or it is dropped. The alarm is raised as often as it is cleared without
-    /// there being space; that there is space again does not clear it, as in etcd.
+    /// Runs until the node has stopped, or it is dropped. The alarm is raised as often as it is
+    /// cleared without there being space; that there is space again does not clear it, as in etcd.
     pub(super) async fn run(self, node: Node) {
         let mut is_readable = true;
         loop {

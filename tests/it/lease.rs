@@ -328,17 +328,7 @@ async fn a_leader_of_the_past_revokes_nothing() {
         };
         kv.put(request).await
     });
-    let others: Vec<usize> = (0..3).filter(|number| *number != old).collect();
-    let next = eventually("another leader", async || {
-        for number in &others {
-            let seen = cluster.inspect(*number).await?;
-            if seen.role == "leader" && seen.leader == seen.member_id {
-                return Some(*number);
-            }
-        }
-        None
-    })
-    .await;
+    let next = cluster.leader_instead_of(old).await;
     let mut keeper = Keeper::open(&cluster, next).await;
     let begun = Instant::now();
     let mut healed = false;

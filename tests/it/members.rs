@@ -1,8 +1,10 @@
 //! Stories of whole members in one process: real consensus, real disks, a network in memory.
 
 use crate::common::{Cluster, eventually};
-use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::etcdserverpb::{PutRequest, PutResponse, RangeRequest};
 use std::time::Duration;
+use tokio::task::JoinHandle;
+use tonic::{Response, Status};
 
 /// Internet sockets of this process. (A runtime's own socket pair for signals is not one.)
 fn sockets_open() -> usize {
@@ -60,10 +62,10 @@ async fn three_members_agree_without_opening_a_socket() {
     assert_eq!(cluster.network.addresses().len(), 6);
 }
 
-#[tokio::test]
-async fn a_single_member_acknowledges_nothing_before_its_fsync() {
-    let mut cluster = Cluster::started(1);
-    cluster.put(0, "a", "1").await;
+/// The disk of member 0 hangs from now on, and a put of "b" there waits for it.
+async fn put_on_a_hung_disk(
+    cluster: &Cluster,
+) -> JoinHandle<Result<Response<PutResponse>, Status>> {
     cluster.gates[0].hang();
     let mut kv = cluster.kv(0);
     let request = PutRequest {
@@ -76,6 +78,14 @@ async fn a_single_member_acknowledges_nothing_before_its_fsync() {
         (cluster.gates[0].waiting() > 0).then_some(())
     })
     .await;
+    waiting
+}
+
+#[tokio::test]
+async fn a_single_member_acknowledges_nothing_before_its_fsync() {
+    let mut cluster = Cluster::started(1);
+    cluster.put(0, "a", "1").await;
+    let waiting = put_on_a_hung_disk(&cluster).await;
     // The member lives and answers what needs no disk; the write's answer would have come with it.
     for _ in 0..20 {
         let seen = eventually("a serializable read", async || {
@@ -254,17 +264,7 @@ async fn a_leader_whose_disk_hangs_gives_up_its_leadership() {
         ..PutRequest::default()
     };
     let waiting = tokio::spawn(async move { kv.put(request).await });
-    let others: Vec<usize> = (0..3).filter(|number| *number != leader).collect();
-    let next = eventually("another leader", async || {
-        for number in &others {
-            let seen = cluster.inspect(*number).await?;
-            if seen.role == "leader" && seen.leader == seen.member_id {
-                return Some(*number);
-            }
-        }
-        None
-    })
-    .await;
+    let next = cluster.leader_instead_of(leader).await;
     cluster.put(next, "c", "3").await;
     cluster.gates[leader].release();
     // It wakes up harmless: one history, and it follows.
@@ -336,18 +336,7 @@ async fn a_member_shows_what_it_acknowledged_to_serializable_reads_too() {
 async fn a_member_whose_disk_hangs_stops_all_the_same() {
     let mut cluster = Cluster::started(1);
     cluster.put(0, "a", "1").await;
-    cluster.gates[0].hang();
-    let mut kv = cluster.kv(0);
-    let request = PutRequest {
-        key: "b".into(),
-        value: "1".into(),
-        ..PutRequest::default()
-    };
-    let unknown = tokio::spawn(async move { kv.put(request).await });
-    eventually("the write to wait for the disk", async || {
-        (cluster.gates[0].waiting() > 0).then_some(())
-    })
-    .await;
+    let unknown = put_on_a_hung_disk(&cluster).await;
     let member = cluster.take(0);
     let end = tokio::task::spawn_blocking(|| member.stop()).await.unwrap();
     let reason = format!("{:#}", end.unwrap_err());

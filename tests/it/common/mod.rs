@@ -375,6 +375,20 @@ impl Cluster {
         .await
     }
 
+    /// Who leads in the stead of a member that cannot tell, or does not know yet.
+    pub async fn leader_instead_of(&self, old: usize) -> usize {
+        eventually("another leader", async || {
+            for number in self.running().into_iter().filter(|number| *number != old) {
+                let seen = self.inspect(number).await?;
+                if seen.role == "leader" && seen.leader == seen.member_id {
+                    return Some(number);
+                }
+            }
+            None
+        })
+        .await
+    }
+
     pub fn running(&self) -> Vec<usize> {
         (0..self.members.len())
             .filter(|number| self.members[*number].is_some())
