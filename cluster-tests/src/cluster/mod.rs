@@ -11,6 +11,7 @@
 //! | [`program`] | which server: Quorate or etcd, and its command line |
 //! | [`process`] | one member as a child process: kill, pause, restart, CPU time |
 //! | [`topology`] | who hears whom, as data, with its text form |
+//! | [`weather`] | what every way does to bytes, as a value: cuts, delays, loss, narrow and short-sighted links |
 //! | [`link`] | one proxy: forwards, drops, delays, resets |
 //! | [`links`] | all proxies of a cluster under one topology |
 //! | [`local`] | members and links together; waiting until they serve, who leads |
@@ -26,3 +27,4 @@ pub mod local;
 pub mod process;
 pub mod program;
 pub mod topology;
+pub mod weather;

@@ -102,6 +102,11 @@ impl Topology {
         Self::healed().and_one_way(a, b).and_one_way(b, a)
     }
 
+    /// The directions (from, to) that are cut.
+    pub fn cuts(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.cut.iter().copied()
+    }
+
     /// Also: what `from` sends to `to` vanishes.
     #[must_use]
     pub fn and_one_way(mut self, from: usize, to: usize) -> Self {

@@ -1,0 +1,167 @@
+//! What every link does at a moment: the state of the network as a value.
+//!
+//! A fault does not touch a proxy or a packet filter; it says what the weather is, and whoever carries
+//! the packets makes it so. What is not in the map is a clear link. The same value drives the proxies
+//! ([`super::links`]), the packet filter and the simulation.
+
+use super::topology::Topology;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How a link is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cut {
+    /// Bytes vanish: the sender sees a silent peer.
+    Drop,
+    /// Connections are reset, new ones refused: the sender knows at once.
+    Reset,
+    /// What is open goes on, nothing new is opened.
+    NewOnly,
+}
+
+/// What the way from one member to another does to the bytes on it, whoever dialled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Quality {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
+    /// Milliseconds that everything takes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub delay_ms: u64,
+    /// Up to so many milliseconds more, drawn for each piece; order is kept, as TCP keeps it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub jitter_ms: u64,
+    /// Of a thousand packets so many are lost. TCP sends them again, so what an application sees of it
+    /// is a stall.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub loss_per_mille: u64,
+    /// Bytes a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// What is sent in one piece larger than this many bytes never arrives, nor does anything after
+    /// it: a path whose MTU is smaller than both ends believe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub largest: Option<usize>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Quality {
+    pub fn cut(how: Cut) -> Self {
+        Self {
+            cut: Some(how),
+            ..Self::default()
+        }
+    }
+
+    pub fn is_clear(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Two faults on one link: the worse of each.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        /// The smaller of two bounds, where there are any.
+        fn tighter<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            // The first of the variants swallows what the others would let through.
+            cut: tighter(self.cut, other.cut),
+            delay_ms: self.delay_ms.max(other.delay_ms),
+            jitter_ms: self.jitter_ms.max(other.jitter_ms),
+            loss_per_mille: self.loss_per_mille.max(other.loss_per_mille),
+            rate: tighter(self.rate, other.rate),
+            largest: tighter(self.largest, other.largest),
+        }
+    }
+}
+
+/// The quality of every directed way (from, to) that is not clear. Nodes count from 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Weather {
+    ways: BTreeMap<(usize, usize), Quality>,
+}
+
+impl Weather {
+    pub fn clear() -> Self {
+        Self::default()
+    }
+
+    /// The ways of a topology cut, the others clear.
+    pub fn cut(topology: &Topology, how: Cut) -> Self {
+        let mut weather = Self::clear();
+        for (from, to) in topology.cuts() {
+            weather.worsen(from, to, &Quality::cut(how));
+        }
+        weather
+    }
+
+    /// The way from `from` to `to` becomes worse by `quality`.
+    pub fn worsen(&mut self, from: usize, to: usize, quality: &Quality) {
+        let way = self.ways.entry((from, to)).or_default();
+        *way = way.and(quality);
+    }
+
+    /// Both at once.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        for ((from, to), quality) in &other.ways {
+            self.worsen(*from, *to, quality);
+        }
+        self
+    }
+
+    pub fn way(&self, from: usize, to: usize) -> Quality {
+        self.ways.get(&(from, to)).cloned().unwrap_or_default()
+    }
+
+    /// What is not clear.
+    pub fn ways(&self) -> impl Iterator<Item = (usize, usize, &Quality)> {
+        let ways = self.ways.iter().filter(|(_, quality)| !quality.is_clear());
+        ways.map(|((from, to), quality)| (*from, *to, quality))
+    }
+
+    /// Whether nothing passes from `from` to `to`.
+    pub fn is_cut(&self, from: usize, to: usize) -> bool {
+        matches!(self.way(from, to).cut, Some(Cut::Drop | Cut::Reset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_faults_on_one_way_are_the_worse_of_each() {
+        let slow = Quality {
+            delay_ms: 20,
+            rate: Some(1000),
+            ..Quality::default()
+        };
+        let slower = Quality {
+            delay_ms: 5,
+            rate: Some(10),
+            cut: Some(Cut::NewOnly),
+            ..Quality::default()
+        };
+        let both = slow.and(&slower);
+        assert_eq!((both.delay_ms, both.rate), (20, Some(10)));
+        assert_eq!(both.and(&Quality::cut(Cut::Drop)).cut, Some(Cut::Drop));
+    }
+
+    #[test]
+    fn what_a_topology_cuts_is_cut() {
+        let weather = Weather::cut(&Topology::mute(1, 3), Cut::Drop);
+        assert!(weather.is_cut(1, 2) && weather.is_cut(1, 3));
+        assert!(!weather.is_cut(2, 1));
+        assert!(weather.way(2, 1).is_clear());
+    }
+}
