@@ -8,8 +8,10 @@
 //! | [`door`] | one member's gRPC doors, without hidden retries |
 //! | [`raw`] | calls whose request is bytes |
 //! | [`observe`] | what a member says of itself, for judges |
-//! | [`spectator`] | watchers that note all that they are told, and their judge |
-//! | [`history`] [`workload`] [`judge`] | what clients did; who did it; whether it was allowed |
+//! | [`schedule`] | which faults, when, as data; what each makes of the world |
+//! | [`workload`] | what the clients do |
+//! | [`history`] | what was asked and told, and what befell the cluster: a run as data |
+//! | [`judge`] | what a run must not show |
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
 //! | [`traps`] | the thirty traps of the etcd API, one test each, on etcd and on Quorate |
@@ -32,7 +34,7 @@ pub mod history;
 pub mod judge;
 pub mod observe;
 pub mod raw;
-pub mod spectator;
+pub mod schedule;
 pub mod traps;
 pub mod wait;
 pub mod workload;

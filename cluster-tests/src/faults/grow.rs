@@ -4,7 +4,7 @@
 use super::Context;
 use super::arena::Arena;
 use crate::cluster::local::PATIENCE;
-use crate::history::Outcome;
+use crate::faults::history::Outcome;
 use crate::wait::{Look, until, until_ok};
 use anyhow::{Context as _, Result, bail, ensure};
 use quorate::proto::etcdserverpb::{MemberAddRequest, MemberListRequest, MemberRemoveRequest};

@@ -3,7 +3,7 @@
 use super::Context;
 use super::arena::Arena;
 use crate::cluster::local::PATIENCE;
-use crate::workload::first_acknowledged;
+use crate::faults::workload::first_acknowledged;
 use anyhow::{Context as _, Result, ensure};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;

@@ -23,9 +23,11 @@
 
 pub mod arena;
 pub mod grow;
+pub mod history;
 pub mod hostile;
 pub mod hostile_bytes;
 pub mod idle_watchers;
+pub mod judge;
 pub mod kill;
 pub mod kubernetes;
 pub mod leader_cut;
@@ -34,7 +36,9 @@ pub mod partial;
 pub mod pause;
 pub mod single;
 pub mod snapshot;
+pub mod spectator;
 pub mod watch;
+pub mod workload;
 
 use crate::cluster::program::Program;
 use anyhow::{Result, bail};

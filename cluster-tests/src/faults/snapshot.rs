@@ -5,7 +5,7 @@ use super::Context;
 use super::arena::Arena;
 use crate::cluster::local::PATIENCE;
 use crate::door::Door;
-use crate::history::{Action, History, Outcome};
+use crate::faults::history::{Action, History, Outcome};
 use crate::wait::until_ok;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::time::Duration;

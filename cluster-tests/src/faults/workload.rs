@@ -5,7 +5,7 @@
 //! chooses comes from the seed.
 
 use crate::door::Door;
-use crate::history::{Action, History, Outcome};
+use crate::faults::history::{Action, History, Outcome};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use rand::rngs::StdRng;

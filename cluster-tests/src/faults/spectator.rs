@@ -5,7 +5,7 @@
 //! tell a revision again, tell revisions out of order or in two parts, or progress ahead of an event.
 //! Whether something is missing is for [`judge`], which has all spectators' notes.
 
-use crate::history::{Action, History, Outcome};
+use crate::faults::history::{Action, History, Outcome};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use quorate::proto::etcdserverpb::watch_client::WatchClient;

@@ -11,7 +11,7 @@
 //! 5. A read shows a value at least as new as everything acknowledged before it began, and as every
 //!    write of that key, whenever acknowledged, at or below the revision that the read claims.
 
-use crate::history::{Action, Operation, Outcome};
+use crate::faults::history::{Action, Operation, Outcome};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use quorate::proto::mvccpb::KeyValue;
