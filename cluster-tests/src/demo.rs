@@ -1,9 +1,11 @@
 //! The tour that `scripts/demo` gives: what is done, what is seen; an error if anything was lost.
 
+use crate::cluster::carrier::Wiring;
 use crate::cluster::layout::Layout;
 use crate::cluster::local::{Cluster, PATIENCE, Spec};
 use crate::cluster::program::Program;
 use crate::cluster::topology::Topology;
+use crate::cluster::weather::{Cut, Weather};
 use crate::door::Door;
 use crate::wait::until_ok;
 use anyhow::{Context, Result, ensure};
@@ -25,12 +27,8 @@ pub async fn run(dir: &Path, puts: usize) -> Result<()> {
     }
     say("Starting three members, on addresses of their own.");
     let spec = Spec {
-        program: Program::Quorate,
-        nodes: 3,
-        layout: Layout::claim()?,
-        dir: dir.clone(),
-        links: true,
-        flags: Vec::new(),
+        wiring: Wiring::Proxies,
+        ..Spec::new(Program::Quorate, 3, Layout::claim()?, dir.clone())
     };
     let mut cluster = Cluster::start(spec).await?;
     let all: Vec<usize> = cluster.nodes().collect();
@@ -81,7 +79,8 @@ pub async fn run(dir: &Path, puts: usize) -> Result<()> {
     say(&format!(
         "Cutting n{alone}, which leads now, off from the other two; clients reach it still."
     ));
-    cluster.links()?.cut(Topology::isolated(alone, all.len()));
+    let cut = Weather::cut(&Topology::isolated(alone, all.len()), Cut::Drop);
+    cluster.set_weather(&cut).await?;
     let others: Vec<usize> = all.iter().copied().filter(|node| *node != alone).collect();
     let new = cluster.wait_leader(&others, PATIENCE).await?;
     println!("    n{new} leads the other two");
@@ -102,7 +101,7 @@ pub async fn run(dir: &Path, puts: usize) -> Result<()> {
     println!("    n{alone} acknowledges no write and answers no read: it knows that it is alone");
 
     say("Healing the links.");
-    cluster.links()?.heal();
+    cluster.set_weather(&Weather::clear()).await?;
     cluster.wait_serving(&all, PATIENCE).await?;
     for node in &all {
         read_back(&cluster, *node, &written).await?;

@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use cluster_tests::bench::{self, load::Target};
+use cluster_tests::cluster::carrier::Wiring;
 use cluster_tests::cluster::control::{Request, tell};
 use cluster_tests::cluster::layout::Layout;
 use cluster_tests::cluster::local::Spec;
@@ -312,14 +313,9 @@ async fn cluster(dir: &Path, command: ClusterCommand) -> Result<()> {
         }
         ClusterCommand::Daemon { nodes, program } => {
             let layout = Layout::of_the_user()?;
-            let dir = dir.to_owned();
             let spec = Spec {
-                program,
-                nodes,
-                layout,
-                dir,
-                links: true,
-                flags: Vec::new(),
+                wiring: Wiring::Proxies,
+                ..Spec::new(program, nodes, layout, dir.to_owned())
             };
             return daemon::run(spec).await;
         }

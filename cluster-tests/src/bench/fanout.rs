@@ -125,14 +125,7 @@ async fn one_system(plan: &Plan, system: Program) -> Result<Sample> {
     if dir.exists() {
         std::fs::remove_dir_all(&dir).context("erase old data")?;
     }
-    let spec = Spec {
-        program: system,
-        nodes: 1,
-        layout: Layout::claim()?,
-        dir: dir.clone(),
-        links: false,
-        flags: Vec::new(),
-    };
+    let spec = Spec::new(system, 1, Layout::claim()?, dir.clone());
     let mut cluster = Cluster::start(spec).await?;
     cluster.wait_serving(&[1], PATIENCE).await?;
     let urls = cluster.client_urls();

@@ -95,15 +95,7 @@ async fn one_system(plan: &Plan, system: Program, cells: &[Cell]) -> Result<Vec<
     if dir.exists() {
         std::fs::remove_dir_all(&dir).context("erase old data")?;
     }
-    let layout = Layout::claim()?;
-    let spec = Spec {
-        program: system,
-        nodes: 3,
-        layout,
-        dir: dir.clone(),
-        links: false,
-        flags: Vec::new(),
-    };
+    let spec = Spec::new(system, 3, Layout::claim()?, dir.clone());
     let mut cluster = Cluster::start(spec).await?;
     let all: Vec<usize> = cluster.nodes().collect();
     cluster.wait_serving(&all, PATIENCE).await?;

@@ -6,6 +6,7 @@
 use super::control::{MemberReport, Request, Response, StatusReport, socket};
 use super::local::{Cluster, Spec};
 use super::topology::Topology;
+use super::weather::{Cut, Weather};
 use anyhow::{Context, Result};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -87,7 +88,7 @@ async fn serve(cluster: &mut Cluster, stream: &mut BufReader<UnixStream>) -> Res
 async fn handle(cluster: &mut Cluster, request: &Request) -> Result<Response> {
     Ok(Response::Done(match request {
         Request::Status => return status(cluster),
-        Request::Restore => restore(cluster)?,
+        Request::Restore => restore(cluster).await?,
         Request::Kill { node } => {
             cluster.member(*node)?.kill();
             format!("node {node} is dead (kill -9)")
@@ -108,12 +109,12 @@ async fn handle(cluster: &mut Cluster, request: &Request) -> Result<Response> {
         }
         Request::Partition { topology } => {
             let topology = Topology::parse(topology, cluster.node_count())?;
-            let text = format!("cut: {topology}");
-            cluster.links()?.cut(topology);
-            text
+            let weather = Weather::cut(&topology, Cut::Drop);
+            cluster.set_weather(&weather).await?;
+            format!("cut: {topology}")
         }
         Request::Heal => {
-            cluster.links()?.heal();
+            cluster.set_weather(&Weather::clear()).await?;
             "every link is open".to_owned()
         }
         Request::Down => {
@@ -132,18 +133,14 @@ fn status(cluster: &mut Cluster) -> Result<Response> {
             paused: member.is_paused(),
         });
     }
-    let links = match cluster.links() {
-        Ok(links) => links.topology().to_string(),
-        Err(error) => error.to_string(),
-    };
     Ok(Response::Status(StatusReport {
         daemon: std::process::id(),
-        links,
+        links: cluster.carrier().weather().to_string(),
         members,
     }))
 }
 
-fn restore(cluster: &mut Cluster) -> Result<String> {
+async fn restore(cluster: &mut Cluster) -> Result<String> {
     let mut done = Vec::new();
     for node in cluster.nodes() {
         let member = cluster.member(node)?;
@@ -155,10 +152,8 @@ fn restore(cluster: &mut Cluster) -> Result<String> {
             done.push(format!("resumed node {node}"));
         }
     }
-    if let Ok(links) = cluster.links()
-        && !links.topology().is_healed()
-    {
-        links.heal();
+    if !cluster.carrier().weather().is_clear() {
+        cluster.set_weather(&Weather::clear()).await?;
         done.push("healed every link".to_owned());
     }
     Ok(done.join(", "))

@@ -13,9 +13,10 @@ const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 /// Ports of the next member: 2389 and 2390, 2399 and 2400, as in etcd's own examples.
 const PORT_STEP: u16 = 10;
-/// The link from A to B listens on this + 16 A + B.
+/// The link from A to B listens on this + 16 A + B; what anybody dials B by, as that from 0.
 const LINK_PORT: u16 = 21_000;
-const NODES_MAX: u16 = 15;
+/// Nodes are numbered from 1 to this.
+pub const NODES_MAX: u16 = 15;
 /// The shift of every cluster but the user's: a server on 0.0.0.0:2379 would hold the port on every
 /// address.
 const OWN_PORTS: u16 = 20_000;
@@ -139,7 +140,16 @@ impl Layout {
 
     /// Where the proxy listens through which `from` dials `to`.
     pub fn link_address(self, from: usize, to: usize) -> String {
-        let port = LINK_PORT + self.port_shift / 10 + Self::number(from) * 16 + Self::number(to);
+        self.proxy_address(Self::number(from), to)
+    }
+
+    /// Where the proxy listens through which whoever likes dials `to`.
+    pub fn advertised_address(self, to: usize) -> String {
+        self.proxy_address(0, to)
+    }
+
+    fn proxy_address(self, from: u16, to: usize) -> String {
+        let port = LINK_PORT + self.port_shift / 10 + from * 16 + Self::number(to);
         format!("{}:{port}", self.ip)
     }
 }
@@ -156,6 +166,7 @@ mod tests {
         for node in 1..=5 {
             assert!(seen.insert(layout.client_address(node)));
             assert!(seen.insert(layout.peer_address(node)));
+            assert!(seen.insert(layout.advertised_address(node)));
             for to in (1..=5).filter(|to| *to != node) {
                 assert!(seen.insert(layout.link_address(node, to)));
             }

@@ -1,111 +1,82 @@
-//! One link: a TCP proxy on the way from a dialling node to a dialled one.
+//! One link: a TCP proxy in front of a member's peer port.
 //!
-//! What a link does is a [`LinkState`], watched by every connection on it:
+//! What happens on it is the weather on the two ways between who dialled and who was dialled
+//! ([`super::sky`]), watched by every connection:
 //!
-//! - A cut direction swallows what arrives for it, the end of the stream included: the sender sees
-//!   a healthy connection to a silent peer, as over a real network that loses packets.
+//! - [`Cut::Drop`] swallows what arrives for the direction, the end of the stream included: the
+//!   sender sees a healthy connection to a silent peer, as over a real network that loses packets.
 //!   That the receiver is gone is news too, which travels against the bytes: if the way back is
 //!   cut, the sender goes on into the void until the heal.
 //! - A connection that lost bytes is useless afterwards, so it is reset when the direction heals.
 //!   (Real TCP would retransmit, after a backoff nobody wants to wait for; a reset is the harder
 //!   case for the product and quick.)
-//! - A connection opened while either direction is cut is accepted and goes nowhere: a handshake
-//!   needs both. It is reset at heal.
-//! - A delay holds bytes back, in order.
+//! - A connection opened while either direction drops, or takes nothing new ([`Cut::NewOnly`]), is
+//!   accepted and goes nowhere: a handshake needs both. It is reset at heal.
+//! - [`Cut::Reset`] of either direction resets what is open and, at once, what is opened.
+//! - Delays, loss and narrow links hold bytes back, in order ([`super::wire`]). The handshake takes no
+//!   time: the proxy accepts at once.
 
+use super::diallers::Diallers;
+use super::pump::pump;
+use super::sky::{Sky, View};
+use super::weather::Cut;
 use anyhow::{Context, Result};
-use std::collections::VecDeque;
-use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
-/// How much one direction of one connection may hold back under a delay.
-const DELAYED_BYTES_MAX: usize = 4 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a link does to the bytes of the two directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkState {
-    /// Dialler to dialled.
-    pub forth_cut: bool,
-    /// Dialled to dialler.
-    pub back_cut: bool,
-    /// Each way.
-    pub delay: Duration,
+/// Who dials a link.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// This member alone was told of it.
+    Node(usize),
+    /// Any member: the kernel says which.
+    Any(Arc<Diallers>),
 }
 
-impl LinkState {
-    fn is_cut(&self, direction: Direction) -> bool {
-        match direction {
-            Direction::Forth => self.forth_cut,
-            Direction::Back => self.back_cut,
-        }
-    }
+/// Whom a link leads to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub node: usize,
+    /// It need not listen yet.
+    pub address: String,
 }
-
-#[derive(Clone, Copy, Debug)]
-enum Direction {
-    Forth,
-    Back,
-}
-
-impl Direction {
-    fn opposite(self) -> Self {
-        match self {
-            Self::Forth => Self::Back,
-            Self::Back => Self::Forth,
-        }
-    }
-}
-
-/// Why a pump ended, if not by an ordinary end of the stream.
-struct Broken;
 
 /// A running proxy; it ends, connections included, when dropped.
 #[derive(Debug)]
 pub struct Link {
     address: SocketAddr,
-    state: watch::Sender<LinkState>,
     accept: JoinHandle<()>,
 }
 
 impl Link {
-    /// Listens on `listen` (port 0: any that is free); forwards to `target`, which need not exist
-    /// yet.
+    /// Listens on `listen` (port 0: any that is free) and forwards, as the weather allows.
     ///
     /// # Errors
     /// The address is in use.
-    pub async fn open(listen: &str, target: String) -> Result<Self> {
+    pub async fn open(
+        listen: &str,
+        origin: Origin,
+        target: Target,
+        sky: &Arc<Sky>,
+    ) -> Result<Self> {
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("listen on {listen}"))?;
         let address = listener.local_addr().context("a listener's address")?;
-        let (state, watched) = watch::channel(LinkState::default());
-        let accept = tokio::spawn(accept(listener, target, watched));
-        Ok(Self {
-            address,
-            state,
-            accept,
-        })
+        let accept = tokio::spawn(accept(listener, origin, target, Arc::clone(sky)));
+        Ok(Self { address, accept })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// From here on the link behaves so, for open connections too.
-    pub fn set(&self, state: LinkState) {
-        self.state.send_if_modified(|current| {
-            let changed = *current != state;
-            *current = state;
-            changed
-        });
     }
 }
 
@@ -116,14 +87,24 @@ impl Drop for Link {
 }
 
 /// Owns the connections: when it is aborted, so are they.
-async fn accept(listener: TcpListener, target: String, state: watch::Receiver<LinkState>) {
+async fn accept(listener: TcpListener, origin: Origin, target: Target, sky: Arc<Sky>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 // A failed accept (no descriptors left) is the next one's trouble.
                 if let Ok((dialler, _)) = accepted {
-                    connections.spawn(connection(dialler, target.clone(), state.clone()));
+                    let (origin, target, sky) = (origin.clone(), target.clone(), Arc::clone(&sky));
+                    connections.spawn(async move {
+                        match origin.of(&dialler).await {
+                            Some(from) => {
+                                let view = sky.view(from, target.node);
+                                connection(dialler, &target.address, view).await;
+                            }
+                            // Gone already, or no member: nobody whose way could be cut.
+                            None => reset(&dialler),
+                        }
+                    });
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -131,15 +112,43 @@ async fn accept(listener: TcpListener, target: String, state: watch::Receiver<Li
     }
 }
 
-async fn connection(dialler: TcpStream, target: String, mut state: watch::Receiver<LinkState>) {
-    let start = *state.borrow_and_update();
-    if start.forth_cut || start.back_cut {
-        hang(dialler, state).await;
-        return;
+impl Origin {
+    async fn of(&self, dialler: &TcpStream) -> Option<usize> {
+        match self {
+            Self::Node(node) => Some(*node),
+            Self::Any(diallers) => diallers.who(dialler).await,
+        }
     }
-    let Ok(Ok(dialled)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(&target)).await else {
-        reset(&dialler);
-        return;
+}
+
+/// What becomes of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handshake {
+    Passes,
+    Hangs,
+    Reset,
+}
+
+fn handshake(view: &View) -> Handshake {
+    for way in [view.quality(), view.back()] {
+        match way.cut {
+            None => {}
+            Some(Cut::Reset) => return Handshake::Reset,
+            Some(Cut::Drop | Cut::NewOnly) => return Handshake::Hangs,
+        }
+    }
+    Handshake::Passes
+}
+
+/// `view`: of the way from who dialled.
+async fn connection(dialler: TcpStream, target: &str, view: View) {
+    match handshake(&view) {
+        Handshake::Passes => {}
+        Handshake::Hangs => return hang(dialler, view).await,
+        Handshake::Reset => return reset(&dialler),
+    }
+    let Ok(Ok(dialled)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(target)).await else {
+        return reset(&dialler);
     };
     // Nagle's algorithm here would show as latency of the product.
     if dialler
@@ -150,12 +159,13 @@ async fn connection(dialler: TcpStream, target: String, mut state: watch::Receiv
         return;
     }
     let (mut dialler, mut dialled) = (dialler, dialled);
+    let back = view.turned();
     let outcome = {
         let (dialler_read, dialler_write) = dialler.split();
         let (dialled_read, dialled_write) = dialled.split();
         tokio::try_join!(
-            pump(dialler_read, dialled_write, Direction::Forth, state.clone()),
-            pump(dialled_read, dialler_write, Direction::Back, state),
+            pump(dialler_read, dialled_write, view),
+            pump(dialled_read, dialler_write, back),
         )
     };
     if outcome.is_err() {
@@ -165,106 +175,18 @@ async fn connection(dialler: TcpStream, target: String, mut state: watch::Receiv
 }
 
 /// A connection opened during a cut: it swallows what comes until the link heals.
-async fn hang(mut dialler: TcpStream, mut state: watch::Receiver<LinkState>) {
+async fn hang(mut dialler: TcpStream, mut view: View) {
     let mut buffer = vec![0; 16 << 10];
-    loop {
+    while handshake(&view) == Handshake::Hangs {
         tokio::select! {
             read = dialler.read(&mut buffer) => match read {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             },
-            changed = state.changed() => {
-                let now = *state.borrow_and_update();
-                if changed.is_err() || !(now.forth_cut || now.back_cut) {
-                    break;
-                }
-            }
+            () = view.changed() => {}
         }
     }
     reset(&dialler);
-}
-
-/// Carries one direction until its stream ends, forwarding the end.
-async fn pump(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    direction: Direction,
-    mut state: watch::Receiver<LinkState>,
-) -> Result<(), Broken> {
-    let mut buffer = vec![0; 64 << 10];
-    let mut held: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
-    let mut held_bytes = 0;
-    let mut lost = false;
-    let mut ended = false;
-    // Nobody takes the bytes any more, and their sender cannot know.
-    let mut void = false;
-    let back = direction.opposite();
-    loop {
-        if ended && held.is_empty() && !lost && !void {
-            if to.shutdown().await.is_ok() {
-                return Ok(());
-            }
-            void = hides(&state, back)?;
-        }
-        let due = held.front().map(|(due, _)| *due);
-        tokio::select! {
-            biased;
-            changed = state.changed() => {
-                changed.map_err(|_| Broken)?;
-                if void && !state.borrow().is_cut(back) {
-                    return Err(Broken);
-                }
-                if state.borrow_and_update().is_cut(direction) {
-                    // What is held back is still on the wire: lost with it.
-                    lost |= !held.is_empty();
-                    held.clear();
-                    held_bytes = 0;
-                } else if lost {
-                    return Err(Broken);
-                }
-            }
-            () = async { match due { Some(due) => sleep_until(due).await, None => pending().await } } => {
-                if let Some((_, bytes)) = held.pop_front() {
-                    held_bytes -= bytes.len();
-                    if !void && to.write_all(&bytes).await.is_err() {
-                        void = hides(&state, back)?;
-                    }
-                }
-            }
-            read = from.read(&mut buffer), if !ended && held_bytes < DELAYED_BYTES_MAX => {
-                let count = match read {
-                    Ok(count) => count,
-                    // A reset is swallowed by a cut like anything else.
-                    Err(_) if state.borrow().is_cut(direction) => 0,
-                    Err(_) => return Err(Broken),
-                };
-                let bytes = buffer.get(..count).unwrap_or_default();
-                let now = *state.borrow();
-                ended = count == 0;
-                if now.is_cut(direction) {
-                    lost = true;
-                } else if ended {
-                    // The loop's head forwards it once nothing is held back.
-                } else if now.delay.is_zero() && held.is_empty() {
-                    if !void && to.write_all(bytes).await.is_err() {
-                        void = hides(&state, back)?;
-                    }
-                } else {
-                    held_bytes += count;
-                    held.push_back((Instant::now() + now.delay, bytes.to_vec()));
-                }
-            }
-        }
-    }
-}
-
-/// Whether a cut of `way` hides that a receiver is gone; else the connection is broken.
-fn hides(state: &watch::Receiver<LinkState>, way: Direction) -> Result<bool, Broken> {
-    if state.borrow().is_cut(way) {
-        Ok(true)
-    } else {
-        Err(Broken)
-    }
 }
 
 /// The peer sees a reset, not an orderly end.

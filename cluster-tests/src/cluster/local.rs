@@ -1,9 +1,10 @@
 //! A cluster on this machine: its members, its links, and what tests ask of it.
 
+use super::carrier::{Carrier, Wiring};
 use super::layout::Layout;
-use super::links::Links;
 use super::process::Process;
 use super::program::{MemberPlan, Program};
+use super::weather::Weather;
 use crate::door::Door;
 use crate::observe::{Observation, observe};
 use crate::wait::{Look, until, until_ok};
@@ -25,10 +26,33 @@ pub struct Spec {
     pub layout: Layout,
     /// Data directories and logs of the members: `n1/`, `n1.log`, …
     pub dir: PathBuf,
-    /// Members dial each other through proxies.
-    pub links: bool,
+    /// How members reach each other. If the weather can touch it, an etcd has Quorate's timers.
+    pub wiring: Wiring,
     /// More flags for every member.
     pub flags: Vec<String>,
+    /// Another binary than [`Program::binary`] finds.
+    pub binary: Option<PathBuf>,
+    /// Variables for every member, beside those of this process.
+    pub environment: Vec<(String, String)>,
+    /// Of what the wires draw at random.
+    pub seed: u64,
+}
+
+impl Spec {
+    /// Members that reach each other directly, with the flags that they must have.
+    pub fn new(program: Program, nodes: usize, layout: Layout, dir: PathBuf) -> Self {
+        Self {
+            program,
+            nodes,
+            layout,
+            dir,
+            wiring: Wiring::Direct,
+            flags: Vec::new(),
+            binary: None,
+            environment: Vec::new(),
+            seed: 0,
+        }
+    }
 }
 
 /// Members and links, running. Everything ends when it is dropped.
@@ -38,7 +62,7 @@ pub struct Cluster {
     members: Vec<Process>,
     /// Numbers of members that left for ever.
     retired: BTreeSet<usize>,
-    links: Option<Links>,
+    carrier: Carrier,
 }
 
 impl Cluster {
@@ -49,38 +73,34 @@ impl Cluster {
     pub async fn start(spec: Spec) -> Result<Self> {
         std::fs::create_dir_all(&spec.dir)
             .with_context(|| format!("create {}", spec.dir.display()))?;
-        let links = spec.links && spec.program == Program::Quorate && spec.nodes > 1;
-        let links = if links {
-            Some(Links::open(spec.layout, spec.nodes).await?)
-        } else {
-            None
-        };
+        let mut carrier = Carrier::new(spec.wiring, spec.program, spec.layout, spec.seed);
         let mut members = Vec::new();
+        let founders: Vec<usize> = (1..=spec.nodes).collect();
         for node in 1..=spec.nodes {
-            let founders: Vec<usize> = (1..=spec.nodes).collect();
-            let mut member = process(&spec, node, &founders, "new", links.is_some())?;
-            member.start()?;
+            let member = process(&spec, node, &founders, "new")?;
+            carrier.admit(node, &member).await?;
             members.push(member);
         }
+        members.iter_mut().try_for_each(Process::start)?;
         Ok(Self {
             spec,
             members,
             retired: BTreeSet::new(),
-            links,
+            carrier,
         })
     }
 
     /// Room for one more member, which is to be added to the cluster before it is started; it
-    /// answers its number. Not in a cluster with links.
+    /// answers its number. The weather of now is over its links too.
     ///
     /// # Errors
-    /// There is no binary.
-    pub fn enlist(&mut self) -> Result<usize> {
-        ensure!(self.links.is_none(), "links are laid out once and for all");
+    /// There is no binary, or an address is in use.
+    pub async fn enlist(&mut self) -> Result<usize> {
         let node = self.spec.nodes + 1;
         let all: Vec<usize> = self.nodes().chain([node]).collect();
-        self.members
-            .push(process(&self.spec, node, &all, "existing", false)?);
+        let member = process(&self.spec, node, &all, "existing")?;
+        self.carrier.admit(node, &member).await?;
+        self.members.push(member);
         self.spec.nodes = node;
         Ok(node)
     }
@@ -125,10 +145,18 @@ impl Cluster {
         self.spec.layout.client_address(node)
     }
 
+    /// By which URL the others know it as a peer.
     pub fn peer_url(&self, node: usize) -> String {
-        self.spec.layout.peer_url(node)
+        let Spec {
+            program,
+            layout,
+            wiring,
+            ..
+        } = self.spec;
+        program.peer_url(layout, node, wiring)
     }
 
+    /// Where it listens for peers itself.
     pub fn peer_address(&self, node: usize) -> String {
         self.spec.layout.peer_address(node)
     }
@@ -141,12 +169,17 @@ impl Cluster {
         member.with_context(|| format!("there is no node {node}: nodes are 1 to {nodes}"))
     }
 
+    /// What lies between the members.
+    pub fn carrier(&self) -> &Carrier {
+        &self.carrier
+    }
+
+    /// From here on every way from member to member does exactly this.
+    ///
     /// # Errors
-    /// The members of this cluster dial each other directly.
-    pub fn links(&mut self) -> Result<&mut Links> {
-        self.links
-            .as_mut()
-            .context("this cluster has no links to cut")
+    /// The members of this cluster reach each other directly, or by wires that cannot do it.
+    pub async fn set_weather(&mut self, weather: &Weather) -> Result<()> {
+        self.carrier.set(weather).await
     }
 
     /// A client of one member whose calls take at most `deadline`.
@@ -280,13 +313,7 @@ impl Cluster {
 }
 
 /// A member's process, not started: one of `others`, itself among them.
-fn process(
-    spec: &Spec,
-    node: usize,
-    others: &[usize],
-    state: &str,
-    through_links: bool,
-) -> Result<Process> {
+fn process(spec: &Spec, node: usize, others: &[usize], state: &str) -> Result<Process> {
     let name = super::program::name(node);
     let data_dir = spec.dir.join(&name);
     let mut arguments = spec.program.arguments(&MemberPlan {
@@ -296,11 +323,18 @@ fn process(
         data_dir: &data_dir,
         state,
         token: "laboratory",
-        through_links,
+        wiring: spec.wiring,
     });
+    if spec.wiring != Wiring::Direct {
+        arguments.extend(spec.program.timers().iter().map(|flag| (*flag).to_owned()));
+    }
     arguments.extend(spec.flags.iter().cloned());
     let log = spec.dir.join(format!("{name}.log"));
-    Ok(Process::new(spec.program.binary()?, arguments, log))
+    let binary = match &spec.binary {
+        Some(binary) => binary.clone(),
+        None => spec.program.binary()?,
+    };
+    Ok(Process::new(binary, arguments, log).with_environment(spec.environment.clone()))
 }
 
 /// The end of a member's log, for error messages.

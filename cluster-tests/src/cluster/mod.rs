@@ -1,9 +1,9 @@
 //! The driver: members as real processes on real disks, and the links between them.
 //!
-//! A [`Cluster`](local::Cluster) has members numbered from 1. Every member dials every other one
-//! through a proxy of that *ordered pair* ([`link`]), so that a cut of the direction A => B can
-//! take the bytes that A sends to B out of both the connections A dialled and those B dialled.
-//! Which directions are cut is data: a [`Topology`](topology::Topology).
+//! A [`Cluster`](local::Cluster) has members numbered from 1. What they send each other goes over links
+//! of ours, so that the direction A => B can be cut, slowed or narrowed on its own, in the connections
+//! that A dialled and in those that B dialled. What every direction does is data, a
+//! [`Weather`](weather::Weather), which a [`Carrier`](carrier::Carrier) makes so.
 //!
 //! | file | idea |
 //! |---|---|
@@ -12,19 +12,26 @@
 //! | [`process`] | one member as a child process: kill, pause, restart, CPU time |
 //! | [`topology`] | who hears whom, as data, with its text form |
 //! | [`weather`] | what every way does to bytes, as a value: cuts, delays, loss, narrow and short-sighted links |
-//! | [`link`] | one proxy: forwards, drops, delays, resets |
-//! | [`links`] | all proxies of a cluster under one topology |
+//! | [`carrier`] | who makes the weather so |
+//! | [`links`] [`link`] | userland proxies: all of a cluster; one of them, and what a connection meets |
+//! | [`sky`] [`pump`] [`wire`] | the weather they share; one direction of a connection; what is under way on it |
+//! | [`diallers`] | which member dialled, asked of the kernel |
 //! | [`local`] | members and links together; waiting until they serve, who leads |
 //! | [`daemon`] [`control`] [`commands`] | the process behind `scripts/cluster`, how to talk to it, what users see |
 
+pub mod carrier;
 pub mod commands;
 pub mod control;
 pub mod daemon;
+pub mod diallers;
 pub mod layout;
 pub mod link;
 pub mod links;
 pub mod local;
 pub mod process;
 pub mod program;
+pub mod pump;
+pub mod sky;
 pub mod topology;
 pub mod weather;
+pub mod wire;

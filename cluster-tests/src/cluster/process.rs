@@ -12,11 +12,33 @@ use nix::unistd::Pid;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The unit of /proc's CPU times: USER_HZ is 100 on every architecture Linux still runs on.
 const TICK: Duration = Duration::from_millis(10);
 const PAGE_BYTES: u64 = 4096;
+
+/// As which process a program runs, for those who only look.
+#[derive(Clone, Debug, Default)]
+pub struct Identity(Arc<AtomicU32>);
+
+impl Identity {
+    /// Of a process that somebody else started.
+    pub fn of(pid: u32) -> Self {
+        Self(Arc::new(AtomicU32::new(pid)))
+    }
+
+    /// Its process id, if it runs and has not been reaped.
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    fn set(&self, pid: u32) {
+        self.0.store(pid, Ordering::Relaxed);
+    }
+}
 
 /// A program that can be started, killed and started again with the same arguments.
 #[derive(Debug)]
@@ -24,7 +46,9 @@ pub struct Process {
     binary: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
+    identity: Identity,
     paused: bool,
 }
 
@@ -34,9 +58,23 @@ impl Process {
             binary,
             arguments,
             log,
+            environment: Vec::new(),
             child: None,
+            identity: Identity::default(),
             paused: false,
         }
+    }
+
+    /// Also with these variables, beside those of this process.
+    #[must_use]
+    pub fn with_environment(mut self, environment: Vec<(String, String)>) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// As which process it runs, at any time.
+    pub fn identity(&self) -> Identity {
+        self.identity.clone()
     }
 
     /// Starts it; its output goes to the end of the log file.
@@ -53,11 +91,13 @@ impl Process {
             .args(["--pdeathsig", "KILL", "--"])
             .arg(&self.binary)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the log file")?)
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {}", self.binary.display()))?;
+        self.identity.set(child.id());
         self.child = Some(child);
         self.paused = false;
         Ok(())
@@ -70,6 +110,7 @@ impl Process {
             return Some(child.id());
         }
         self.child = None;
+        self.identity.set(0);
         None
     }
 
@@ -92,6 +133,7 @@ impl Process {
     /// `kill -9`, and waits for the end. Fine if it does not run.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
+            self.identity.set(0);
             // Both fail only if it has ended by itself.
             drop(child.kill());
             drop(child.wait());

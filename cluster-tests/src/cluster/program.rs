@@ -1,6 +1,7 @@
 //! Which server a member runs, and its command line.
 
-use super::layout::Layout;
+use super::carrier::Wiring;
+use super::layout::{Layout, NODES_MAX};
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Program {
     Quorate,
-    /// Debian's etcd: the reference. Its links cannot be cut, because every member dials another
-    /// one by the same advertised URL.
+    /// Debian's etcd: the reference.
     Etcd,
 }
 
@@ -69,7 +69,28 @@ impl Program {
         }
     }
 
-    /// Everything after the binary. `through_links`: dial peers through the proxies.
+    /// What etcd needs to have Quorate's timers, which the bounds of faults are made for.
+    pub fn timers(self) -> &'static [&'static str] {
+        match self {
+            Self::Quorate => &[],
+            Self::Etcd => &[
+                "--heartbeat-interval=50",
+                "--election-timeout=300",
+                "--pre-vote",
+            ],
+        }
+    }
+
+    /// By which URL others know `node` as a peer. etcd's members dial what is advertised, so it is
+    /// the proxy's; Quorate's are told to dial proxies in its place.
+    pub fn peer_url(self, layout: Layout, node: usize, wiring: Wiring) -> String {
+        match (self, wiring) {
+            (Self::Etcd, Wiring::Proxies) => format!("http://{}", layout.advertised_address(node)),
+            _ => layout.peer_url(node),
+        }
+    }
+
+    /// Everything after the binary.
     pub fn arguments(self, plan: &MemberPlan<'_>) -> Vec<String> {
         let MemberPlan {
             layout,
@@ -78,11 +99,11 @@ impl Program {
             data_dir,
             state,
             token,
-            through_links,
+            wiring,
         } = *plan;
         let cluster: Vec<String> = others
             .iter()
-            .map(|n| format!("{}={}", name(*n), layout.peer_url(*n)))
+            .map(|n| format!("{}={}", name(*n), self.peer_url(layout, *n, wiring)))
             .collect();
         let mut arguments = Vec::new();
         if self == Self::Quorate {
@@ -94,7 +115,10 @@ impl Program {
             ("--listen-client-urls", layout.client_url(node)),
             ("--advertise-client-urls", layout.client_url(node)),
             ("--listen-peer-urls", layout.peer_url(node)),
-            ("--initial-advertise-peer-urls", layout.peer_url(node)),
+            (
+                "--initial-advertise-peer-urls",
+                self.peer_url(layout, node, wiring),
+            ),
             ("--initial-cluster", cluster.join(",")),
             ("--initial-cluster-state", state.to_owned()),
             ("--initial-cluster-token", token.to_owned()),
@@ -104,16 +128,13 @@ impl Program {
                 .into_iter()
                 .flat_map(|(flag, value)| [flag.to_owned(), value]),
         );
-        if through_links && self == Self::Quorate {
-            let dials: Vec<String> = others
-                .iter()
-                .filter(|to| **to != node)
+        if wiring == Wiring::Proxies && self == Self::Quorate {
+            // Of members that are still to join too: the flag is for life.
+            let dials: Vec<String> = (1..=usize::from(NODES_MAX))
+                .filter(|to| *to != node)
                 .map(|to| {
-                    format!(
-                        "{}={}",
-                        layout.peer_url(*to),
-                        layout.link_address(node, *to)
-                    )
+                    let (known, dialled) = (layout.peer_url(to), layout.link_address(node, to));
+                    format!("{known}={dialled}")
                 })
                 .collect();
             arguments.extend(["--peer-dial".to_owned(), dials.join(",")]);
@@ -133,7 +154,7 @@ pub struct MemberPlan<'a> {
     /// `new` or `existing`.
     pub state: &'a str,
     pub token: &'a str,
-    pub through_links: bool,
+    pub wiring: Wiring,
 }
 
 /// A member's name: n1, n2, …

@@ -7,6 +7,7 @@
 use super::topology::Topology;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// How a link is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -123,6 +124,10 @@ impl Weather {
         self.ways.get(&(from, to)).cloned().unwrap_or_default()
     }
 
+    pub fn is_clear(&self) -> bool {
+        self.ways().next().is_none()
+    }
+
     /// What is not clear.
     pub fn ways(&self) -> impl Iterator<Item = (usize, usize, &Quality)> {
         let ways = self.ways.iter().filter(|(_, quality)| !quality.is_clear());
@@ -135,9 +140,81 @@ impl Weather {
     }
 }
 
+impl fmt::Display for Quality {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        match self.cut {
+            None => {}
+            Some(Cut::Drop) => words.push("dropped".to_owned()),
+            Some(Cut::Reset) => words.push("reset".to_owned()),
+            Some(Cut::NewOnly) => words.push("nothing new".to_owned()),
+        }
+        match (self.delay_ms, self.jitter_ms) {
+            (0, 0) => {}
+            (delay, 0) => words.push(format!("{delay} ms")),
+            (delay, jitter) => words.push(format!("{delay} to {} ms", delay + jitter)),
+        }
+        if self.loss_per_mille > 0 {
+            let (percent, tenths) = (self.loss_per_mille / 10, self.loss_per_mille % 10);
+            words.push(format!("{percent}.{tenths}% lost"));
+        }
+        if let Some(rate) = self.rate {
+            words.push(format!("{rate} bytes/s"));
+        }
+        if let Some(largest) = self.largest {
+            words.push(format!("nothing over {largest} bytes"));
+        }
+        formatter.write_str(&words.join(", "))
+    }
+}
+
+impl fmt::Display for Weather {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_clear() {
+            return formatter.write_str("every link is clear");
+        }
+        let mut separator = "";
+        for (from, to, quality) in self.ways() {
+            let both = self.way(to, from) == *quality;
+            if both && to < from {
+                continue;
+            }
+            formatter.write_str(separator)?;
+            separator = "  ";
+            let cut = *quality == Quality::cut(Cut::Drop);
+            match (cut, both) {
+                (true, true) => write!(formatter, "{from}--x--{to}")?,
+                (true, false) => write!(formatter, "{from}--x->{to}")?,
+                (false, true) => write!(formatter, "{from}<->{to} ({quality})")?,
+                (false, false) => write!(formatter, "{from}-->{to} ({quality})")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_can_be_read_aloud() {
+        assert_eq!(Weather::clear().to_string(), "every link is clear");
+        let mut weather = Weather::cut(&Topology::link_down(1, 2), Cut::Drop);
+        let lossy = Quality {
+            delay_ms: 20,
+            jitter_ms: 30,
+            loss_per_mille: 25,
+            ..Quality::default()
+        };
+        weather.worsen(2, 3, &lossy);
+        weather.worsen(3, 2, &lossy);
+        weather.worsen(3, 1, &Quality::cut(Cut::Reset));
+        assert_eq!(
+            weather.to_string(),
+            "1--x--2  2<->3 (20 to 50 ms, 2.5% lost)  3-->1 (reset)"
+        );
+    }
 
     #[test]
     fn two_faults_on_one_way_are_the_worse_of_each() {

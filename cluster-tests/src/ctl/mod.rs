@@ -40,14 +40,7 @@ pub async fn run(dir: &Path) -> Result<()> {
 /// All that one tool does, in order.
 async fn record(program: PathBuf, layout: Layout, dir: PathBuf) -> Result<Vec<Recording>> {
     let mut all = Vec::new();
-    let spec = |nodes, part: &str| Spec {
-        program: Program::Etcd,
-        nodes,
-        layout,
-        dir: dir.join(part),
-        links: false,
-        flags: Vec::new(),
-    };
+    let spec = |nodes, part: &str| Spec::new(Program::Etcd, nodes, layout, dir.join(part));
     let mut one = Cluster::start(spec(1, "one")).await?;
     one.wait_serving(&[1], PATIENCE).await?;
     let mut tool = Tool::new(program.clone(), vec![one.client_address(1)], dir.clone());

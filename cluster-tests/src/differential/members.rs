@@ -51,12 +51,8 @@ impl Members {
         timers: &[&str],
     ) -> Result<Self> {
         let spec = Spec {
-            program,
-            nodes,
-            layout: Layout::claim()?,
-            dir,
-            links: false,
             flags: timers.iter().map(|flag| (*flag).to_owned()).collect(),
+            ..Spec::new(program, nodes, Layout::claim()?, dir)
         };
         let mut cluster = Cluster::start(spec).await?;
         let all: Vec<usize> = cluster.nodes().collect();

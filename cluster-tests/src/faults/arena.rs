@@ -1,9 +1,9 @@
 //! What every story needs: a cluster in a directory of its own, clients, and the verdict.
 
 use super::Context;
+use crate::cluster::carrier::Wiring;
 use crate::cluster::layout::Layout;
 use crate::cluster::local::{Cluster, PATIENCE, Spec};
-use crate::cluster::program::Program;
 use crate::faults::history::History;
 use crate::faults::judge::{Verdict, judge};
 use crate::faults::workload::{Load, Plan};
@@ -40,26 +40,11 @@ impl Arena {
         if dir.exists() {
             std::fs::remove_dir_all(&dir).context("erase what an earlier run left")?;
         }
-        let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        if context.program == Program::Etcd {
-            // Timers like Quorate's own.
-            flags.extend(
-                [
-                    "--heartbeat-interval=50",
-                    "--election-timeout=300",
-                    "--pre-vote",
-                ]
-                .map(str::to_owned),
-            );
-        }
-        let layout = Layout::claim()?;
         let spec = Spec {
-            program: context.program,
-            nodes,
-            layout,
-            dir: dir.clone(),
-            links: true,
-            flags,
+            wiring: Wiring::Proxies,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            seed: context.seed,
+            ..Spec::new(context.program, nodes, Layout::claim()?, dir.clone())
         };
         let mut cluster = Cluster::start(spec).await?;
         let all: Vec<usize> = cluster.nodes().collect();

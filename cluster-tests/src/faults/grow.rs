@@ -76,7 +76,7 @@ async fn turn_load(arena: &mut Arena) -> Result<()> {
 /// Adds a member, starts it, and waits until it votes.
 async fn add(arena: &mut Arena) -> Result<usize> {
     let all: Vec<usize> = arena.cluster.nodes().collect();
-    let node = arena.cluster.enlist()?;
+    let node = arena.cluster.enlist().await?;
     let request = MemberAddRequest {
         peer_ur_ls: vec![arena.cluster.peer_url(node)],
         is_learner: false,

@@ -5,6 +5,7 @@ use super::Context;
 use super::arena::Arena;
 use crate::cluster::local::{ELECTION_TIMEOUT, PATIENCE};
 use crate::cluster::topology::Topology;
+use crate::cluster::weather::{Cut, Weather};
 use crate::faults::workload::{Probes, first_acknowledged};
 use crate::wait::until_ok;
 use anyhow::{Context as _, Result, ensure};
@@ -57,10 +58,8 @@ async fn act(arena: &mut Arena, round: usize) -> Result<(Duration, (usize, usize
         .map(|node| (*node, arena.cluster.client_url(*node)))
         .collect();
 
-    arena
-        .cluster
-        .links()?
-        .cut(Topology::isolated(old, all.len()));
+    let alone = Weather::cut(&Topology::isolated(old, all.len()), Cut::Drop);
+    arena.cluster.set_weather(&alone).await?;
     let cut = Instant::now();
     // Open loop, from the first moment: the time before it steps down is the dangerous one.
     let url = arena.cluster.client_url(old);
@@ -98,7 +97,7 @@ async fn act(arena: &mut Arena, round: usize) -> Result<(Duration, (usize, usize
     sleep_until(cut + CUT_LASTS * ELECTION_TIMEOUT).await;
 
     let healed = Instant::now();
-    arena.cluster.links()?.heal();
+    arena.cluster.set_weather(&Weather::clear()).await?;
     probes.stop().await;
     arena.cluster.wait_serving(&[old], PATIENCE).await?;
     let (verdict, hash) = arena.judge().await?;

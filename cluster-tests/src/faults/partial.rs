@@ -5,6 +5,7 @@ use super::Context;
 use super::arena::Arena;
 use crate::cluster::local::{Cluster, ELECTION_TIMEOUT, PATIENCE};
 use crate::cluster::topology::Topology;
+use crate::cluster::weather::{Cut, Weather};
 use crate::faults::workload::first_acknowledged;
 use crate::wait::until_ok;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -172,7 +173,8 @@ async fn act(arena: &mut Arena, scenario: &Scenario) -> Result<Duration> {
         .collect();
 
     let words = topology.to_string();
-    arena.cluster.links()?.cut(topology.clone());
+    let weather = Weather::cut(&topology, Cut::Drop);
+    arena.cluster.set_weather(&weather).await?;
     let cut = Instant::now();
     let severed = Severed::begin(arena, scenario, leader, first(&others)).await?;
     let bound = SERVES_WITHIN * ELECTION_TIMEOUT;
@@ -183,7 +185,7 @@ async fn act(arena: &mut Arena, scenario: &Scenario) -> Result<Duration> {
     for flap in 0..scenario.flaps {
         let follower = first(&others);
         let had = arena.cluster.observe(follower, false).await?.applied_index;
-        arena.cluster.links()?.heal();
+        arena.cluster.set_weather(&Weather::clear()).await?;
         let cluster = &arena.cluster;
         let what = format!("the flapping follower to learn something past {had}");
         until_ok(what, PATIENCE, async || {
@@ -192,7 +194,7 @@ async fn act(arena: &mut Arena, scenario: &Scenario) -> Result<Duration> {
             Ok(())
         })
         .await?;
-        arena.cluster.links()?.cut(topology.clone());
+        arena.cluster.set_weather(&weather).await?;
         let severed = Severed::begin(arena, scenario, leader, follower).await?;
         sleep(if flap % 2 == 0 { 2 } else { 5 } * ELECTION_TIMEOUT).await;
         bites.push(severed.end(arena).await?);
@@ -201,7 +203,7 @@ async fn act(arena: &mut Arena, scenario: &Scenario) -> Result<Duration> {
         another_leads(&arena.cluster, &others, term).await?;
     }
     let silence = arena.history.longest_silence(cut + gap, Instant::now());
-    arena.cluster.links()?.heal();
+    arena.cluster.set_weather(&Weather::clear()).await?;
     arena.cluster.wait_serving(&all, PATIENCE).await?;
     let after = arena.cluster.wait_leader(&all, PATIENCE).await?;
     let (verdict, hash) = arena.judge().await?;

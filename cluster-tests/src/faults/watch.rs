@@ -5,6 +5,7 @@ use super::Context;
 use super::arena::Arena;
 use crate::cluster::local::{ELECTION_TIMEOUT, PATIENCE};
 use crate::cluster::topology::Topology;
+use crate::cluster::weather::{Cut, Weather};
 use crate::faults::history::{Action, Outcome};
 use crate::faults::spectator::{self, Kind, Spectator};
 use crate::wait::{Look, until, until_ok};
@@ -182,8 +183,8 @@ async fn befall(arena: &mut Arena, fault: Fault, random: &mut StdRng) -> Result<
         }
         Fault::PauseFollower | Fault::PauseLeader => arena.cluster.member(victim)?.pause()?,
         Fault::CutFollower | Fault::CutLeader | Fault::CutFollowerUntilSnapshot => {
-            let cut = Topology::isolated(victim, all.len());
-            arena.cluster.links()?.cut(cut);
+            let cut = Weather::cut(&Topology::isolated(victim, all.len()), Cut::Drop);
+            arena.cluster.set_weather(&cut).await?;
         }
     }
     // Others must lead, and write what the victim does not hear of.
@@ -214,7 +215,7 @@ async fn befall(arena: &mut Arena, fault: Fault, random: &mut StdRng) -> Result<
         }
         Fault::PauseFollower | Fault::PauseLeader => arena.cluster.member(victim)?.resume()?,
         Fault::CutFollower | Fault::CutLeader | Fault::CutFollowerUntilSnapshot => {
-            arena.cluster.links()?.heal();
+            arena.cluster.set_weather(&Weather::clear()).await?;
         }
         Fault::KillAll => bail!("all are back already"),
     }

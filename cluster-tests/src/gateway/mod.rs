@@ -60,14 +60,7 @@ pub async fn run(dir: &Path) -> Result<()> {
 }
 
 async fn start(program: Program, dir: &Path) -> Result<Cluster> {
-    let spec = Spec {
-        program,
-        nodes: 1,
-        layout: Layout::claim()?,
-        dir: dir.to_owned(),
-        links: false,
-        flags: Vec::new(),
-    };
+    let spec = Spec::new(program, 1, Layout::claim()?, dir.to_owned());
     let mut cluster = Cluster::start(spec).await?;
     cluster.wait_serving(&[1], PATIENCE).await?;
     Ok(cluster)

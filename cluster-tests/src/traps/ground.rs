@@ -102,12 +102,8 @@ async fn start(program: Program, nodes: usize, dir: PathBuf, flags: &[&str]) -> 
         flags.extend(["--heartbeat-interval=50", "--election-timeout=300"].map(str::to_owned));
     }
     let spec = Spec {
-        program,
-        nodes,
-        layout: Layout::claim()?,
-        dir,
-        links: false,
         flags,
+        ..Spec::new(program, nodes, Layout::claim()?, dir)
     };
     let mut cluster = Cluster::start(spec).await?;
     let all: Vec<usize> = cluster.nodes().collect();
