@@ -5,7 +5,7 @@ use super::layout::Layout;
 use super::local::PATIENCE;
 use super::program::{Program, name};
 use crate::door::Door;
-use crate::observe::{Observation, observe};
+use crate::observe::{Observation, Observer, PATIENCE as ANSWERS_WITHIN};
 use crate::wait::{Look, until};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -208,7 +208,9 @@ pub async fn status(dir: &Path) -> Result<()> {
         let url = layout.client_url(node);
         let seen = if state == "runs" {
             let peer_url = layout.peer_url(node);
-            let seen = observe(shape.program(), &peer_url, &url, true).await;
+            let inspected_at = shape.program().inspected_at(&peer_url);
+            let mut observer = Observer::new(&url, inspected_at)?;
+            let seen = observer.look(true, ANSWERS_WITHIN).await;
             seen.map_or_else(|error| error.to_string(), |seen| row(&seen))
         } else {
             String::new()

@@ -6,7 +6,7 @@
 //! sent needs to be understood, and connections that say nothing of who they are (etcd's probes and
 //! its questions for a peer's version) are cut like the others.
 
-use super::process::Identity;
+use super::identity::Identity;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::Path;

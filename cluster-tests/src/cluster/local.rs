@@ -6,7 +6,7 @@ use super::process::Process;
 use super::program::{MemberPlan, Program};
 use super::weather::Weather;
 use crate::door::Door;
-use crate::observe::{Observation, observe};
+use crate::observe::{self, Observation, Observer};
 use crate::wait::{Look, until, until_ok};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
@@ -190,20 +190,24 @@ impl Cluster {
         Door::open(&self.client_url(node), deadline)
     }
 
+    /// For those who look at `node` often.
+    ///
+    /// # Errors
+    /// Never for a node that exists.
+    pub fn observer(&self, node: usize) -> Result<Observer> {
+        let peer_url = self.spec.layout.peer_url(node);
+        let inspected_at = self.spec.program.inspected_at(&peer_url);
+        Observer::new(&self.client_url(node), inspected_at)
+    }
+
     /// What `node` says of itself.
     ///
     /// # Errors
     /// It does not answer.
     pub async fn observe(&self, node: usize, with_hash: bool) -> Result<Observation> {
-        let peer_url = self.spec.layout.peer_url(node);
-        observe(
-            self.spec.program,
-            &peer_url,
-            &self.client_url(node),
-            with_hash,
-        )
-        .await
-        .with_context(|| format!("node {node}"))
+        let mut observer = self.observer(node)?;
+        let seen = observer.look(with_hash, observe::PATIENCE).await;
+        seen.with_context(|| format!("node {node}"))
     }
 
     /// Waits until each of `nodes` answers a linearizable read.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`layout`] | addresses: who listens where; a loopback address per test cluster |
 //! | [`program`] | which server: Quorate or etcd, and its command line |
-//! | [`process`] | one member as a child process: kill, pause, restart, CPU time |
+//! | [`process`] [`identity`] [`throttle`] | one member as a child process: kill, pause, restart, CPU time; whom signals are for; a share of the CPU |
 //! | [`topology`] | who hears whom, as data, with its text form |
 //! | [`weather`] | what every way does to bytes, as a value: cuts, delays, loss, narrow and short-sighted links |
 //! | [`carrier`] | who makes the weather so |
@@ -17,6 +17,7 @@
 //! | [`sky`] [`pump`] [`wire`] | the weather they share; one direction of a connection; what is under way on it |
 //! | [`diallers`] | which member dialled, asked of the kernel |
 //! | [`local`] | members and links together; waiting until they serve, who leads |
+//! | [`endpoints`] | a cluster that somebody else runs |
 //! | [`daemon`] [`control`] [`commands`] | the process behind `scripts/cluster`, how to talk to it, what users see |
 
 pub mod carrier;
@@ -24,6 +25,8 @@ pub mod commands;
 pub mod control;
 pub mod daemon;
 pub mod diallers;
+pub mod endpoints;
+pub mod identity;
 pub mod layout;
 pub mod link;
 pub mod links;
@@ -32,6 +35,7 @@ pub mod process;
 pub mod program;
 pub mod pump;
 pub mod sky;
+pub mod throttle;
 pub mod topology;
 pub mod weather;
 pub mod wire;

@@ -2,43 +2,22 @@
 //!
 //! Nothing outlives its test: the member is started through `setpriv --pdeathsig`, so the kernel
 //! kills it when the thread that started it ends, however that happens; and dropping a
-//! [`Process`] kills it. Signals go to the one pid we own and have not reaped, so they can never
-//! meet a stranger.
+//! [`Process`] kills it. Signals go to the one pid we own and have not reaped ([`Identity`]), so they
+//! can never meet a stranger.
 
+use super::identity::Identity;
+use super::throttle::Throttle;
 use crate::wait::{Look, until};
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The unit of /proc's CPU times: USER_HZ is 100 on every architecture Linux still runs on.
 const TICK: Duration = Duration::from_millis(10);
 const PAGE_BYTES: u64 = 4096;
-
-/// As which process a program runs, for those who only look.
-#[derive(Clone, Debug, Default)]
-pub struct Identity(Arc<AtomicU32>);
-
-impl Identity {
-    /// Of a process that somebody else started.
-    pub fn of(pid: u32) -> Self {
-        Self(Arc::new(AtomicU32::new(pid)))
-    }
-
-    /// Its process id, if it runs and has not been reaped.
-    pub fn pid(&self) -> Option<u32> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
-    }
-
-    fn set(&self, pid: u32) {
-        self.0.store(pid, Ordering::Relaxed);
-    }
-}
 
 /// A program that can be started, killed and started again with the same arguments.
 #[derive(Debug)]
@@ -49,7 +28,6 @@ pub struct Process {
     environment: Vec<(String, String)>,
     child: Option<Child>,
     identity: Identity,
-    paused: bool,
 }
 
 impl Process {
@@ -61,7 +39,6 @@ impl Process {
             environment: Vec::new(),
             child: None,
             identity: Identity::default(),
-            paused: false,
         }
     }
 
@@ -97,25 +74,27 @@ impl Process {
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {}", self.binary.display()))?;
-        self.identity.set(child.id());
+        self.identity.start(child.id());
         self.child = Some(child);
-        self.paused = false;
         Ok(())
     }
 
     /// The process id while it runs. Reaps it when it has ended.
     pub fn pid(&mut self) -> Option<u32> {
         let child = self.child.as_mut()?;
-        if matches!(child.try_wait(), Ok(None)) {
+        let end = self.identity.reap(|| match child.try_wait() {
+            Ok(None) => None,
+            end => Some(end),
+        });
+        if end.is_none() {
             return Some(child.id());
         }
         self.child = None;
-        self.identity.set(0);
         None
     }
 
     pub fn is_paused(&self) -> bool {
-        self.paused
+        self.identity.is_paused()
     }
 
     pub fn log(&self) -> &Path {
@@ -133,10 +112,9 @@ impl Process {
     /// `kill -9`, and waits for the end. Fine if it does not run.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            self.identity.set(0);
             // Both fail only if it has ended by itself.
             drop(child.kill());
-            drop(child.wait());
+            self.identity.reap(|| Some(child.wait()));
         }
     }
 
@@ -145,9 +123,7 @@ impl Process {
     /// # Errors
     /// It does not run.
     pub fn pause(&mut self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)?;
-        self.paused = true;
-        Ok(())
+        self.reaped().pause()
     }
 
     /// SIGCONT.
@@ -155,9 +131,7 @@ impl Process {
     /// # Errors
     /// It does not run.
     pub fn resume(&mut self) -> Result<()> {
-        self.signal(Signal::SIGCONT)?;
-        self.paused = false;
-        Ok(())
+        self.reaped().resume()
     }
 
     /// SIGTERM, and waits for the end. Fine if it does not run.
@@ -168,10 +142,10 @@ impl Process {
         if self.pid().is_none() {
             return Ok(());
         }
-        if self.paused {
+        if self.is_paused() {
             self.resume()?;
         }
-        self.signal(Signal::SIGTERM)?;
+        self.reaped().signal(Signal::SIGTERM)?;
         let ended = until(
             "the process to end on SIGTERM",
             limit,
@@ -193,20 +167,25 @@ impl Process {
         let status = until("the process to exit", limit, async || {
             match &mut self.child {
                 None => Look::Ready(None),
-                Some(child) => match child.try_wait() {
-                    Ok(None) => Look::NotYet("it runs".to_owned()),
-                    Ok(Some(status)) => Look::Ready(Some(status)),
-                    Err(error) => Look::NotYet(error.to_string()),
+                Some(child) => match self.identity.reap(|| child.try_wait().transpose()) {
+                    None => Look::NotYet("it runs".to_owned()),
+                    Some(Ok(status)) => Look::Ready(Some(status)),
+                    Some(Err(error)) => Look::NotYet(error.to_string()),
                 },
             }
         });
         status.await?.context("it was not running")
     }
 
-    fn signal(&mut self, signal: Signal) -> Result<()> {
-        let pid = self.pid().context("it does not run")?;
-        let pid = i32::try_from(pid).context("a process id beyond the kernel's")?;
-        kill(Pid::from_raw(pid), signal).with_context(|| format!("send {signal}"))
+    /// Whom to signal, once it is known whether it has ended.
+    fn reaped(&mut self) -> &Identity {
+        self.pid();
+        &self.identity
+    }
+
+    /// It gets this much of the CPU, from 1 to 99 percent, until the answer is dropped.
+    pub fn throttle(&self, percent: u32) -> Throttle {
+        Throttle::new(self.identity.clone(), percent)
     }
 
     /// CPU time used so far, all threads, user and system.

@@ -81,6 +81,11 @@ impl Program {
         }
     }
 
+    /// Where a member that listens for peers at `peer_url` can be inspected, if it can.
+    pub fn inspected_at(self, peer_url: &str) -> Option<&str> {
+        (self == Self::Quorate).then_some(peer_url)
+    }
+
     /// By which URL others know `node` as a peer. etcd's members dial what is advertised, so it is
     /// the proxy's; Quorate's are told to dial proxies in its place.
     pub fn peer_url(self, layout: Layout, node: usize, wiring: Wiring) -> String {

@@ -89,18 +89,21 @@ impl Story {
         Self::Kubernetes,
     ];
 
-    /// Etcd's links cannot be cut and it does not tell what it purged; a leader of 3.4 that wakes up
+    /// Etcd does not tell what it purged; a leader of 3.4 that wakes up
     /// revokes by way of its successor.
     fn runs_on(self, program: Program) -> bool {
         match self {
-            Self::Single | Self::Hostile | Self::Kill | Self::Pause | Self::Kubernetes => true,
-            Self::LeaderCut
+            Self::Single
+            | Self::Hostile
+            | Self::Kill
+            | Self::LeaderCut
+            | Self::Pause
             | Self::Partial
-            | Self::Snapshot
-            | Self::Watch
-            | Self::IdleWatchers
-            | Self::Leases
-            | Self::Grow => program == Program::Quorate,
+            | Self::Grow
+            | Self::Kubernetes => true,
+            Self::Snapshot | Self::Watch | Self::IdleWatchers | Self::Leases => {
+                program == Program::Quorate
+            }
         }
     }
 
