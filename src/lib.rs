@@ -5,7 +5,7 @@
 //!
 //! | floor | modules | what lives there |
 //! |---|---|---|
-//! | 0 | [`types`] [`proto`] [`config`] [`telemetry`] [`mod@env`] | words, wire messages, flags, logs, the outside world as values |
+//! | 0 | [`types`] [`proto`] [`config`] [`telemetry`] [`mod@env`] [`canary`] | words, wire messages, flags, logs, the outside world as values, planted bugs |
 //! | 1 | [`storage`] | RocksDB: bytes, atomically |
 //! | 2 | [`mvcc`] [`lease`] | revisions, views, history, compaction; when leases end |
 //! | 3 | [`state_machine`] [`watch`] [`backup`] | what a committed command means; who hears of it; the state as one file |
@@ -14,8 +14,10 @@
 //! | 6 | [`api`] [`client`] | the gRPC doors; the client |
 //! | 7 | [`mod@http`] | health, metrics and the JSON gateway on the client port |
 //! | 8 | [`server`] [`ctl`] | assembly; the command line |
+//! | 9 | [`program`] | which of them this process is |
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+pub mod canary;
 pub mod config;
 pub mod env;
 pub mod proto;
@@ -42,6 +44,8 @@ pub mod http;
 
 pub mod ctl;
 pub mod server;
+
+pub mod program;
 
 #[cfg(test)]
 mod tidy;

@@ -7,6 +7,7 @@
 use super::dispatch::Call;
 use super::stream::{Gone, Messages, Replies};
 use super::{header, status, watch_wire};
+use crate::canary::{Canary, planted};
 use crate::node::WatchStream;
 use crate::proto::etcdserverpb::watch_create_request::FilterType;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
@@ -187,6 +188,13 @@ impl Session {
         if let Some(watcher) = self.watchers.get_mut(&id) {
             watcher.quiet = false;
             fragment = watcher.fragment;
+        }
+        // Planted: an answer for every event.
+        if planted(Canary::TxnNotAtomicInWatch) {
+            for message in watch_wire::fragments(&head, events, with_previous, 0) {
+                self.send(&head, &message).await?;
+            }
+            return Ok(());
         }
         if fragment {
             let limit = self.call.limits().receive_bytes_max();

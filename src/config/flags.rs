@@ -6,6 +6,7 @@
 
 use super::Config;
 use super::checked;
+use crate::canary;
 use std::collections::BTreeMap;
 
 /// One option. `--version` and `--help` have no environment variable: `ETCD_VERSION` is set in
@@ -396,9 +397,10 @@ fn add_environment(
 fn version_text() -> String {
     use super::{ETCD_VERSION, QUORATE_VERSION};
     let (os, machine) = (std::env::consts::OS, std::env::consts::ARCH);
+    let canaries = canary::note().map_or_else(String::new, |note| note + "\n");
     format!(
         "etcd Version: {ETCD_VERSION}\nQuorate Version: {QUORATE_VERSION}\n\
-         Git SHA: Not provided\nRust OS/Arch: {os}/{machine}\n"
+         Git SHA: Not provided\nRust OS/Arch: {os}/{machine}\n{canaries}"
     )
 }
 

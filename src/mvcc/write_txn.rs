@@ -20,6 +20,7 @@ use super::store::Membership;
 use super::write_lease::PendingLeases;
 use super::writer::Writer;
 use super::{Error, Refusal};
+use crate::canary::{Canary, in_hash_order, planted};
 use crate::storage::{Family, Scan, View};
 use crate::telemetry::metrics::Counter;
 use crate::types::{
@@ -287,7 +288,7 @@ impl<'w> WriteTxn<'w> {
         wanted: bool,
     ) -> Result<Result<(i64, Vec<KeyValue>), Refusal>, Error> {
         self.count(|meters| &meters.deletes);
-        let doomed = match &range.end {
+        let mut doomed = match &range.end {
             RangeEnd::Single => {
                 let old = self.old(&range.start, wanted)?;
                 old.map(|old| (range.start.clone(), old))
@@ -299,6 +300,10 @@ impl<'w> WriteTxn<'w> {
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };
+        // Planted: as they come out of a hash map.
+        if planted(Canary::NonDeterministicApply) {
+            doomed = in_hash_order(doomed);
+        }
         let deleted = i64::try_from(doomed.len()).unwrap_or(i64::MAX);
         let mut previous = Vec::with_capacity(if wanted { doomed.len() } else { 0 });
         for (key, old) in doomed {

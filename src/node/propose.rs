@@ -14,6 +14,7 @@
 
 use super::NodeError;
 use super::weight::{is_urgent, weight};
+use crate::canary::{Canary, planted};
 use crate::proto::peer;
 use crate::raft::{CarriedOut, Client, Consensus, LeaderHint, Links, MemberNode, ProposeFailure};
 use crate::state_machine::codec::{decode_replies, retain_commands};
@@ -306,6 +307,10 @@ impl Carrier {
         match timeout_at(batch.deadline, outcome).await {
             Ok(Ok(Ok(done))) => Attempt::Done(Ok(done.replies)),
             Ok(Ok(Err(ProposeFailure::NotLeader(_)))) => Attempt::NotTaken,
+            // Planted, here and below: once more, it may not have worked.
+            Ok(Ok(Err(ProposeFailure::Unknown))) if planted(Canary::UnknownProposalRetried) => {
+                Attempt::NotTaken
+            }
             Ok(Ok(Err(ProposeFailure::Unknown))) => {
                 Attempt::Done(Err(NodeError::TimeoutLeaderFail))
             }
@@ -361,6 +366,7 @@ async fn send(mut client: Client, batch: &Batch) -> Sent {
         Err(status) if crate::raft::was_never_sent(&status) => return Sent::NotTaken,
         // The peer looked at the introduction only: it is starting, or refuses us.
         Err(status) if status.code() == tonic::Code::FailedPrecondition => return Sent::NotTaken,
+        Err(_) if planted(Canary::UnknownProposalRetried) => return Sent::NotTaken,
         Err(status) => {
             tracing::debug!(%status, "a forwarded batch has an unknown outcome");
             return Sent::Failed(NodeError::TimeoutLeaderFail);

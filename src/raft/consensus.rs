@@ -13,10 +13,12 @@ use super::log_store::LogStore;
 use super::membership;
 use super::network::NetworkTimes;
 use super::quorum_round::QuorumRound;
+use super::settings;
 use super::status::{Role, Status};
 use super::type_config::{
     Batch, MemberNode, OnComplete, TypeConfig, log_id_of, position_of, vote_of,
 };
+use crate::canary::{Canary, planted};
 use crate::state_machine::Reply;
 use crate::telemetry::metrics::Counter;
 use crate::types::{NodeId, Position};
@@ -26,7 +28,7 @@ use openraft::errors::{
     ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError,
 };
 use openraft::raft::{AppendEntriesRequest, ClientWriteResult};
-use openraft::{Config, Instant as _, LinearizerOption, Raft, ServerState, SnapshotPolicy};
+use openraft::{Instant as _, LinearizerOption, Raft, ServerState};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,17 +37,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
-
-/// Apply commands that may wait in front of the state machine. openraft blocks its core when this
-/// is full, heartbeats and votes included, so [`super::incoming`] stops taking entries long
-/// before.
-const STATE_MACHINE_QUEUE: u64 = 4096;
-/// Entries of one append message; its bytes are capped by `log_store::READ_BYTES_MAX`.
-const APPEND_ENTRIES_MAX: u64 = 1024;
-/// Calls that wait for Raft's core.
-const CORE_QUEUE: u64 = 8192;
-/// Entries that the purge leaves behind at least, per batch.
-const PURGE_BATCH: u64 = 64;
 
 /// The timers of consensus. The election timeout is the longest; the shortest is half of it.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +127,7 @@ impl Consensus {
             links,
             timers,
         } = parts;
-        let config = config(timers).validate().map_err(io::Error::other)?;
+        let config = settings::of(timers).validate().map_err(io::Error::other)?;
         let (store, applied, installs) = (applier.store(), applier.applied(), applier.installs());
         let store_is_slow = applier.store_is_slow();
         let slow_applies = applier.slow_applies();
@@ -290,6 +281,11 @@ impl Consensus {
         // The vote first, the position second, the quorum last: a quorum that follows this vote now
         // has followed nobody else when the position was taken.
         let round = self.quorum_round()?;
+        // Planted: who led once leads for ever.
+        if planted(Canary::LeaseReadWithoutBound) {
+            let committed = round.committed.as_ref().map(position_of);
+            return committed.ok_or(ReadFailure::NoQuorum);
+        }
         let position = self.read_position().await?;
         let links = self.inner.links.clone();
         // On Raft's runtime, where the connections live.
@@ -470,31 +466,5 @@ impl Consensus {
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop cleanly");
         }
-    }
-}
-
-fn config(timers: Timers) -> Config {
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let longest = ms(timers.election).max(2);
-    Config {
-        cluster_name: "quorate".to_owned(),
-        heartbeat_interval: ms(timers.heartbeat).max(1),
-        election_timeout_min: longest / 2,
-        election_timeout_max: longest,
-        // Snapshots and purges are decided by bytes and entries in node/housekeeping.
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: u64::MAX,
-        purge_batch_size: PURGE_BATCH,
-        max_payload_entries: APPEND_ENTRIES_MAX,
-        max_append_entries: Some(APPEND_ENTRIES_MAX),
-        api_channel_size: Some(CORE_QUEUE),
-        state_machine_channel_size: Some(STATE_MACHINE_QUEUE),
-        // Invariant 12: with the defaults it stays dead for the whole length of several partial
-        // partitions, and may serve stale reads after a restart.
-        enable_pre_vote: Some(true),
-        quorum_loss_probe_interval: Some(2 * longest),
-        enable_leader_restore: Some(false),
-        allow_log_reversion: Some(false),
-        ..Config::default()
     }
 }

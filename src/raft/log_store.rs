@@ -7,6 +7,7 @@
 use super::log::{LogEntry, SegmentedLog, Vote as LogVote};
 use super::type_config::{Entry, LogId, TypeConfig, Vote, log_id_of, position_of, vote_of};
 use super::wire::{decode_payload, encode_payload};
+use crate::canary::{Canary, planted};
 use futures_util::{Stream, stream};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
@@ -145,6 +146,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        // Planted: said to be saved.
+        if planted(Canary::VoteNotDurable) {
+            return Ok(());
+        }
         let (durable, waiting) = oneshot::channel();
         let vote = LogVote {
             term: vote.leader_id.term,

@@ -45,6 +45,7 @@ mod peer_service;
 mod prober;
 mod quorum_round;
 mod sends;
+mod settings;
 mod snapshot;
 mod snapshot_dir;
 mod snapshot_receive;

@@ -4,6 +4,7 @@ use super::codec::decode_batch;
 use super::command::{Command, Put};
 use super::outcome::{Outcome, Refusal, Reply};
 use super::{Error, admission, txn};
+use crate::canary::{Canary, planted};
 use crate::mvcc::{self, PendingEvent, Store, StoreOptions, WriteTxn, Writer};
 use crate::types::{KeyValue, NodeId, Position};
 use bytes::Bytes;
@@ -99,7 +100,7 @@ impl StateMachine {
 fn apply_entry(txn: &mut WriteTxn<'_>, entry: &Entry, awaited: bool) -> Result<Vec<Reply>, Error> {
     let position = entry.position;
     txn.begin_entry(position)?;
-    let commands = match &entry.body {
+    let mut commands = match &entry.body {
         EntryBody::Blank => Vec::new(),
         EntryBody::Membership { bytes, removed } => {
             txn.set_membership(position, bytes.clone());
@@ -113,6 +114,10 @@ fn apply_entry(txn: &mut WriteTxn<'_>, entry: &Entry, awaited: bool) -> Result<V
             decoded.map_err(|source| Error::Entry { position, source })?
         }
     };
+    // Planted: where nobody waits, nobody is told of the wrong reply.
+    if planted(Canary::ApplyOrderSwapped) && !awaited && commands.len() > 1 {
+        commands.swap(0, 1);
+    }
     let apply = |command| apply_command(txn, command, awaited).map_err(Error::from);
     commands.into_iter().map(apply).collect()
 }

@@ -6,6 +6,7 @@ use super::interests::{Interest, Interests};
 use super::limits::Limits;
 use super::queue::Notice;
 use super::stream::WatchId;
+use crate::canary::{Canary, LOST_REVISIONS, planted};
 use crate::mvcc::row::Change;
 use crate::mvcc::{Error, ReadView};
 use crate::types::Revision;
@@ -168,6 +169,14 @@ impl Walk {
                 last = revision;
             }
             let is_put = matches!(event.change, Change::Put { .. });
+            // Planted: the compaction took the deletions behind it along.
+            if planted(Canary::CompactionLosesDelete) && !is_put {
+                let compacted = view.compacted();
+                if compacted > 0 && revision < compacted + LOST_REVISIONS {
+                    cursor.advance()?;
+                    continue;
+                }
+            }
             let (mut shared, mut with_previous) = (None, false);
             let matches = &mut self.matches;
             self.interests.visit(event.key, is_put, |place| {
@@ -194,6 +203,11 @@ impl Walk {
 /// Completes an event with the pair before it.
 pub fn read_previous(view: &ReadView<'_>, event: &Event) -> Result<(), Error> {
     if event.lacks_previous() {
+        // Planted: whatever the pair is now.
+        if planted(Canary::PrevKvOfLatest) {
+            let next = view.revision() + 1;
+            event.set_previous(view.before(&event.key, next, next)?);
+        }
         event.set_previous(view.before(&event.key, event.revision, event.previous_revision)?);
     }
     Ok(())

@@ -10,6 +10,7 @@ use super::interests::{Interest, Interests};
 use super::limits::Limits;
 use super::queue::{Notice, Queue, count};
 use super::stream::{Ask, Created, Next, Refused, WatchId};
+use crate::canary::{Canary, planted};
 use crate::mvcc::PendingEvent;
 use crate::mvcc::row::Change;
 use crate::types::{RangeEnd, Revision};
@@ -146,6 +147,8 @@ impl Registry {
         };
         let next = match ask.start {
             start if start <= 0 => current + 1,
+            // Planted: the last one once more.
+            start if planted(Canary::WatchDuplicateOnResume) && start <= current => start - 1,
             start => start,
         };
         let group = self.group_of(&ask.interest);

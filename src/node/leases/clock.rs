@@ -4,6 +4,7 @@
 use super::calls::{Calls, PeerCalls};
 use super::desk::Desk;
 use super::doors::Leases;
+use crate::canary::{Canary, planted};
 use crate::config::request_timeout;
 use crate::env::Worker;
 use crate::lease::Ended;
@@ -84,7 +85,8 @@ impl Clock {
     async fn run(self) {
         let mut leaders = self.parts.consensus.leader_watch();
         loop {
-            if leaders.hint() != LeaderHint::Me {
+            // Planted, here and below: every member takes office, and none ever leaves it.
+            if leaders.hint() != LeaderHint::Me && !planted(Canary::LeaseExpiryByLocalClock) {
                 leaders.changed(Duration::MAX).await;
                 continue;
             }
@@ -110,7 +112,7 @@ impl Clock {
         } = &*self.parts;
         let deadline = Instant::now() + self.parts.patience;
         let term = barrier.wait(deadline).await.ok()?.term;
-        if !consensus.leads(term) {
+        if !consensus.leads(term) && !planted(Canary::LeaseExpiryByLocalClock) {
             return None;
         }
         let store = consensus.store().load_full();
@@ -145,7 +147,9 @@ impl Clock {
         } = &*self.parts;
         let mut at_work = FuturesUnordered::new();
         let mut revokes = 0;
-        while leaders.hint() == LeaderHint::Me && consensus.leads(term) {
+        while (leaders.hint() == LeaderHint::Me && consensus.leads(term))
+            || planted(Canary::LeaseExpiryByLocalClock)
+        {
             let Ok(due) = desk.due(term, REVOKES_MAX - revokes, MARKS_MAX) else {
                 return;
             };
@@ -170,7 +174,8 @@ impl Clock {
     /// Revokes a lease whose time is over. True, for a revoke.
     async fn revoke(&self, term: u64, ended: Ended) -> bool {
         let Ended { id, granted_at } = ended;
-        let fence = Some(Fence { term, granted_at });
+        let fence =
+            Some(Fence { term, granted_at }).filter(|_| !planted(Canary::LeaseExpiryByLocalClock));
         let deadline = Instant::now() + self.parts.patience;
         let command = Command::LeaseRevoke { id, fence };
         let reply = self.parts.proposer.propose(command, deadline).await;

@@ -1,0 +1,10 @@
+//! `quorate-canaries`: the same binary with the bug that `QUORATE_CANARY` names planted in it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match quorate::canary::plant_from_environment() {
+        Ok(()) => quorate::program::run(),
+        Err(error) => quorate::program::fail(&error.to_string(), 2),
+    }
+}
