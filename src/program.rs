@@ -69,7 +69,14 @@ fn serve(arguments: Vec<OsString>) -> ExitCode {
         Start::Serve(config) => *config,
         Start::Print(text) => return print(&text),
     };
-    let env = Env::real();
+    let env = match &config.sync_journal {
+        None => Ok(Env::real()),
+        Some(path) => Env::real().with_sync_journal(path),
+    };
+    let env = match env {
+        Ok(env) => env,
+        Err(error) => return fail(&format!("open the sync journal: {error}"), 1),
+    };
     let log = telemetry::start(&config.log_level, env.clock.clone(), env.threads.as_ref());
     let _log = match log {
         Ok(guard) => guard,

@@ -104,6 +104,10 @@ pub(super) fn config(given: &Given) -> Result<Config, ConfigError> {
         extensive_metrics: extensive_metrics(given.get("metrics"))?,
         log_level: log_level.to_owned(),
         peer_dial: parse_peer_dial(given.get("peer-dial").unwrap_or(""))?,
+        sync_journal: given
+            .get("sync-journal")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
     })
 }
 

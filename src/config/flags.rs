@@ -47,6 +47,15 @@ const PEER_DIAL: Flag = Flag {
     is_switch: false,
 };
 
+/// For tests that cut the power: `env::disk_journal`.
+const SYNC_JOURNAL: Flag = Flag {
+    name: "sync-journal",
+    variable: Some("QUORATE_SYNC_JOURNAL"),
+    default: "",
+    help: "",
+    is_switch: false,
+};
+
 /// etcd 3.4's and 3.5's name.
 const OLD_WATCH_PROGRESS: Flag = Flag {
     name: "experimental-watch-progress-notify-interval",
@@ -194,6 +203,7 @@ const FLAGS: &[Flag] = &[
 fn all_flags() -> impl Iterator<Item = &'static Flag> {
     FLAGS.iter().chain([
         &PEER_DIAL,
+        &SYNC_JOURNAL,
         &OLD_WATCH_PROGRESS,
         &OLD_INITIAL_CHECK,
         &OLD_CHECK_TIME,

@@ -87,6 +87,8 @@ pub struct Config {
     pub log_level: String,
     /// Where to dial a peer instead of its advertised URL (`http://host:port` -> `host:port`).
     pub peer_dial: BTreeMap<String, String>,
+    /// Where to note what the disk could still lose, for tests that cut the power.
+    pub sync_journal: Option<PathBuf>,
 }
 
 /// What the leader compacts without being asked.

@@ -45,6 +45,7 @@ fn no_flags_is_a_single_member_on_2379_and_2380() {
     assert_eq!(config.watch_progress_interval, Duration::from_secs(600));
     assert_eq!(config.log_level, "info");
     assert!(config.peer_dial.is_empty());
+    assert_eq!(config.sync_journal, None);
     assert_eq!(config.request_timeout(), Duration::from_millis(5600));
 }
 
@@ -409,7 +410,7 @@ fn the_version_has_four_lines_and_etcd_s_comes_first() {
         panic!()
     };
     assert!(help.contains("--initial-cluster-token"));
-    assert!(!help.contains("peer-dial"));
+    assert!(!help.contains("peer-dial") && !help.contains("journal"));
     let off = read_with(&["--version=false"], &[]).unwrap().start;
     assert!(matches!(off, Start::Serve(_)));
 }

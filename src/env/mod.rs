@@ -7,12 +7,14 @@
 //!
 //! * [`network`]: connect and listen; streams are boxed so that TLS or a simulated link fits.
 //! * [`disk`]: what the Raft log needs of a file system, and nothing more.
+//! * [`disk_journal`]: a disk that writes down what it could still lose, for tests.
 //! * [`clock`]: the time of day (elapsed time is tokio's) and randomness.
 //! * [`process`]: what the process uses of the machine, for metrics.
 //! * [`threads`]: threads that run blocking jobs in order, and the runtimes.
 
 pub mod clock;
 pub mod disk;
+pub mod disk_journal;
 pub mod disk_real;
 pub mod network;
 pub mod network_memory;
@@ -25,6 +27,8 @@ pub use disk::{Disk, DiskFile};
 pub use network::{Listener, Network, Stream};
 pub use threads::{Threads, Worker};
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// One member's outside world.
@@ -47,5 +51,14 @@ impl Env {
             randomness: Arc::new(clock::SystemRandomness),
             threads: Arc::new(threads::RealThreads),
         }
+    }
+
+    /// With a journal of what its disk could still lose: see [`disk_journal`].
+    ///
+    /// # Errors
+    /// The journal cannot be opened.
+    pub fn with_sync_journal(mut self, path: &Path) -> io::Result<Self> {
+        self.disk = Arc::new(disk_journal::JournalledDisk::open(self.disk, path)?);
+        Ok(self)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::carrier::{Carrier, Wiring};
 use super::layout::Layout;
+use super::power::{self, Lost};
 use super::process::Process;
 use super::program::{MemberPlan, Program};
 use super::weather::Weather;
@@ -9,6 +10,7 @@ use crate::door::Door;
 use crate::observe::{self, Observation, Observer};
 use crate::wait::{Look, until, until_ok};
 use anyhow::{Context, Result, bail, ensure};
+use rand::rngs::StdRng;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +36,8 @@ pub struct Spec {
     pub binary: Option<PathBuf>,
     /// Variables for every member, beside those of this process.
     pub environment: Vec<(String, String)>,
+    /// Members note what a power cut could take: [`Cluster::cut_power`] needs it. An etcd cannot.
+    pub journals: bool,
     /// Of what the wires draw at random.
     pub seed: u64,
 }
@@ -50,6 +54,7 @@ impl Spec {
             flags: Vec::new(),
             binary: None,
             environment: Vec::new(),
+            journals: false,
             seed: 0,
         }
     }
@@ -314,12 +319,41 @@ impl Cluster {
         }
         self.members.iter_mut().try_for_each(Process::start)
     }
+
+    /// Kills these members, all at once, and takes from their disks, as chance has it, what they had
+    /// not synced. They stay down.
+    ///
+    /// # Errors
+    /// The members of this cluster keep no journals, or a file cannot be changed.
+    pub fn cut_power(&mut self, nodes: &[usize], random: &mut StdRng) -> Result<Lost> {
+        ensure!(self.spec.journals, "the members keep no journals");
+        for node in nodes {
+            self.member(*node)?.signal_kill();
+        }
+        let mut lost = Lost::default();
+        for node in nodes {
+            self.member(*node)?.kill();
+            let (data_dir, journal) = (data_dir(&self.spec, *node), journal(&self.spec, *node));
+            let cut = power::cut_power(&data_dir, &journal, random);
+            lost.add(cut.with_context(|| format!("cut the power of n{node}"))?);
+        }
+        Ok(lost)
+    }
+}
+
+fn data_dir(spec: &Spec, node: usize) -> PathBuf {
+    spec.dir.join(super::program::name(node))
+}
+
+fn journal(spec: &Spec, node: usize) -> PathBuf {
+    spec.dir
+        .join(format!("{}.journal", super::program::name(node)))
 }
 
 /// A member's process, not started: one of `others`, itself among them.
 fn process(spec: &Spec, node: usize, others: &[usize], state: &str) -> Result<Process> {
     let name = super::program::name(node);
-    let data_dir = spec.dir.join(&name);
+    let data_dir = data_dir(spec, node);
     let mut arguments = spec.program.arguments(&MemberPlan {
         layout: spec.layout,
         node,
@@ -331,6 +365,10 @@ fn process(spec: &Spec, node: usize, others: &[usize], state: &str) -> Result<Pr
     });
     if spec.wiring != Wiring::Direct {
         arguments.extend(spec.program.timers().iter().map(|flag| (*flag).to_owned()));
+    }
+    if spec.journals && spec.program == Program::Quorate {
+        let journal = journal(spec, node).display().to_string();
+        arguments.extend(["--sync-journal".to_owned(), journal]);
     }
     arguments.extend(spec.flags.iter().cloned());
     let log = spec.dir.join(format!("{name}.log"));

@@ -10,6 +10,7 @@
 //! | [`layout`] | addresses: who listens where; a loopback address per test cluster |
 //! | [`program`] | which server: Quorate or etcd, and its command line |
 //! | [`process`] [`identity`] [`throttle`] | one member as a child process: kill, pause, restart, CPU time; whom signals are for; a share of the CPU |
+//! | [`power`] | a power cut for killed members: takes what they had not synced |
 //! | [`topology`] | who hears whom, as data, with its text form |
 //! | [`weather`] | what every way does to bytes, as a value: cuts, delays, loss, narrow and short-sighted links |
 //! | [`carrier`] | who makes the weather so |
@@ -31,6 +32,7 @@ pub mod layout;
 pub mod link;
 pub mod links;
 pub mod local;
+pub mod power;
 pub mod process;
 pub mod program;
 pub mod pump;

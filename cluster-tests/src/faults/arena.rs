@@ -36,17 +36,30 @@ impl Arena {
         nodes: usize,
         flags: &[&str],
     ) -> Result<Self> {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::open_with(context, story, nodes, |spec| Spec { flags, ..spec }).await
+    }
+
+    /// The same, of a cluster that is special in some way.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn open_with(
+        context: &Context,
+        story: &'static str,
+        nodes: usize,
+        change: impl FnOnce(Spec) -> Spec,
+    ) -> Result<Self> {
         let dir = context.dir.join(story);
         if dir.exists() {
             std::fs::remove_dir_all(&dir).context("erase what an earlier run left")?;
         }
         let spec = Spec {
             wiring: Wiring::Proxies,
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             seed: context.seed,
             ..Spec::new(context.program, nodes, Layout::claim()?, dir.clone())
         };
-        let mut cluster = Cluster::start(spec).await?;
+        let mut cluster = Cluster::start(change(spec)).await?;
         let all: Vec<usize> = cluster.nodes().collect();
         cluster.wait_serving(&all, PATIENCE).await?;
         let history = History::default();

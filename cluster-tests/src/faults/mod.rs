@@ -3,6 +3,7 @@
 //! | story | fault |
 //! |---|---|
 //! | [`kill`] | kill -9 of any member, of the leader, of all, under load |
+//! | [`power`] | the power goes, on one or on all: what was not synced is lost or torn |
 //! | [`leader_cut`] | the leader is cut from everybody |
 //! | [`pause`] | the leader stands still until it is replaced, and wakes up |
 //! | [`partial`] | one-way cuts, a bridge, a flapping follower, one link down |
@@ -34,6 +35,7 @@ pub mod leader_cut;
 pub mod leases;
 pub mod partial;
 pub mod pause;
+pub mod power;
 pub mod single;
 pub mod snapshot;
 pub mod spectator;
@@ -62,6 +64,7 @@ pub enum Story {
     Single,
     Hostile,
     Kill,
+    Power,
     LeaderCut,
     Pause,
     Partial,
@@ -74,10 +77,11 @@ pub enum Story {
 }
 
 impl Story {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Single,
         Self::Hostile,
         Self::Kill,
+        Self::Power,
         Self::LeaderCut,
         Self::Pause,
         Self::Partial,
@@ -89,7 +93,7 @@ impl Story {
         Self::Kubernetes,
     ];
 
-    /// Etcd does not tell what it purged; a leader of 3.4 that wakes up
+    /// Etcd does not tell what it purged, nor what it has not synced; a leader of 3.4 that wakes up
     /// revokes by way of its successor.
     fn runs_on(self, program: Program) -> bool {
         match self {
@@ -101,7 +105,7 @@ impl Story {
             | Self::Partial
             | Self::Grow
             | Self::Kubernetes => true,
-            Self::Snapshot | Self::Watch | Self::IdleWatchers | Self::Leases => {
+            Self::Power | Self::Snapshot | Self::Watch | Self::IdleWatchers | Self::Leases => {
                 program == Program::Quorate
             }
         }
@@ -112,6 +116,7 @@ impl Story {
             Self::Single => single::tell(context).await,
             Self::Hostile => hostile::tell(context).await,
             Self::Kill => kill::tell(context).await,
+            Self::Power => power::tell(context).await,
             Self::LeaderCut => leader_cut::tell(context).await,
             Self::Pause => pause::tell(context).await,
             Self::Partial => partial::tell(context).await,

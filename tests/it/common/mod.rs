@@ -224,6 +224,7 @@ impl Cluster {
             extensive_metrics: false,
             log_level: "warn".to_owned(),
             peer_dial: std::collections::BTreeMap::default(),
+            sync_journal: None,
         }
     }
 
