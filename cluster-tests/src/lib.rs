@@ -12,6 +12,7 @@
 //! | [`workload`] | what the clients do |
 //! | [`history`] | what was asked and told, and what befell the cluster: a run as data |
 //! | [`judge`] | what a run must not show |
+//! | [`run`] | a cluster, clients and faults together; the judges and the report after |
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
 //! | [`traps`] | the thirty traps of the etcd API, one test each, on etcd and on Quorate |
@@ -34,6 +35,7 @@ pub mod history;
 pub mod judge;
 pub mod observe;
 pub mod raw;
+pub mod run;
 pub mod schedule;
 pub mod traps;
 pub mod wait;

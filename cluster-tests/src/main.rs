@@ -13,6 +13,7 @@ use cluster_tests::cluster::{commands, daemon};
 use cluster_tests::differential::areas::Area;
 use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
+use cluster_tests::run::command;
 use cluster_tests::{ctl, demo, gateway, traps};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,6 +111,15 @@ enum Command {
     Gateway,
     /// The same command lines to our client and to etcdctl, each against its own etcd.
     Ctl,
+    /// Clients at work while links are cut and members die; judges; a report.
+    Run(command::Arguments),
+    /// Judge a recorded run again.
+    Check {
+        dir: PathBuf,
+        /// The other run of a comparison.
+        #[arg(long)]
+        control: Option<PathBuf>,
+    },
     /// Kill, cut and insult clusters; judge what their clients were told.
     Faults {
         /// Rounds of kills.
@@ -186,6 +196,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// What a run that did not pass is to the shell.
+fn passed(passed: bool) -> Result<()> {
+    anyhow::ensure!(passed, "the run did not pass");
+    Ok(())
+}
+
 fn run(arguments: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -194,6 +210,8 @@ fn run(arguments: Arguments) -> Result<()> {
     let runtime = runtime.context("start the runtime")?;
     match arguments.command {
         Command::Cluster { dir, command } => runtime.block_on(cluster(&dir, command)),
+        Command::Run(arguments) => passed(runtime.block_on(Box::pin(command::run(&arguments)))?),
+        Command::Check { dir, control } => passed(command::check(&dir, control.as_deref())?),
         Command::Demo { puts } => {
             runtime.block_on(Box::pin(demo::run(Path::new("target/faults"), puts)))
         }

@@ -3,6 +3,7 @@
 use super::operation::Operation;
 use super::timeline::{LifeChange, Sample, WeatherChange, Window};
 use super::watch::WatchStream;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
@@ -22,6 +23,8 @@ pub struct Notes {
     pub weather: Vec<WeatherChange>,
     pub lives: Vec<LifeChange>,
     pub samples: Vec<Sample>,
+    /// The last revision that each watcher was told of, by events or as progress.
+    told: BTreeMap<String, i64>,
 }
 
 impl Default for Recorder {
@@ -46,6 +49,21 @@ impl Recorder {
 
     pub fn operation(&self, operation: Operation) {
         self.notes().operations.push(operation);
+    }
+
+    /// A watcher knows all up to this revision.
+    pub fn tell(&self, watcher: &str, revision: i64) {
+        let mut notes = self.notes();
+        if let Some(told) = notes.told.get_mut(watcher) {
+            *told = (*told).max(revision);
+        } else {
+            notes.told.insert(watcher.to_owned(), revision);
+        }
+    }
+
+    /// The last revision that a watcher was told of; 0 for none.
+    pub fn told(&self, watcher: &str) -> i64 {
+        self.notes().told.get(watcher).copied().unwrap_or(0)
     }
 
     pub fn watch(&self, stream: WatchStream) {

@@ -119,18 +119,18 @@ impl Workload {
                 Self::Kubernetes => tasks.spawn(kubernetes::work(client)),
             };
         }
-        let watches: Vec<Watch> = match self {
+    }
+
+    fn watches(self, ground: &Ground) -> Vec<Watch> {
+        match self {
             Self::Watch => watch::watches(ground),
             Self::Kubernetes => kubernetes::watches(ground),
             _ => Vec::new(),
-        };
-        for watch in watches {
-            tasks.spawn(watcher::watch(ground.clone(), watch));
         }
     }
 }
 
-/// Starts the workloads, together about `rate` operations a second, the observers and the probes.
+/// Starts the clients of the workloads, together about `rate` operations a second, and the probes.
 /// The tasks end by themselves when the ground's run is over.
 pub fn start(workloads: &[Workload], rate: u32, ground: &Ground) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
@@ -140,10 +140,21 @@ pub fn start(workloads: &[Workload], rate: u32, ground: &Ground) -> JoinSet<()> 
     for workload in workloads {
         workload.start(ground, pace, &mut tasks);
     }
-    for (node, _) in ground.members.all() {
-        tasks.spawn(watcher::watch(ground.clone(), observer(node)));
-    }
     tasks.spawn(probe::work(ground.clone()));
+    tasks
+}
+
+/// Starts the watchers of the workloads and the observers. They end when the ground's run is over.
+pub fn watch(workloads: &[Workload], ground: &Ground) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let members = ground.members.all().into_iter();
+    let observers = members.map(|(node, _)| observer(node));
+    let theirs = workloads
+        .iter()
+        .flat_map(|workload| workload.watches(ground));
+    for watch in observers.chain(theirs) {
+        tasks.spawn(watcher::watch(ground.clone(), watch));
+    }
     tasks
 }
 

@@ -147,6 +147,14 @@ async fn one_stream(
                 heard = Instant::now();
                 let told = told(ground.recorder.now(), response);
                 let canceled = matches!(told.what, Tidings::Canceled { .. });
+                let known = match &told.what {
+                    Tidings::Events { events, .. } => {
+                        events.last().map_or(0, |event| event.kv.mod_revision)
+                    }
+                    Tidings::Progress => told.revision,
+                    Tidings::Created | Tidings::Canceled { .. } => 0,
+                };
+                ground.recorder.tell(&watch.name, known);
                 stream.told.push(told);
                 if canceled {
                     return Ok("cancelled");

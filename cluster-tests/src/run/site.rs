@@ -1,0 +1,186 @@
+//! The cluster of a run: our own processes, or endpoints that somebody else runs.
+
+use super::plan::{Kind, Plan};
+use crate::cluster::carrier::Wiring;
+use crate::cluster::endpoints::{self, Endpoints};
+use crate::cluster::layout::Layout;
+use crate::cluster::local::{Cluster, PATIENCE, Spec};
+use crate::cluster::program::Program;
+use crate::door::Door;
+use crate::observe::Observer;
+use crate::schedule::Step;
+use crate::schedule::fault::Fault;
+use crate::wait::until_ok;
+use anyhow::{Context as _, Result};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
+
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// A follower that comes late comes by snapshot: as in Jepsen's tests of etcd.
+const SNAPSHOT_COUNT: &str = "1000";
+
+#[derive(Debug)]
+pub enum Site {
+    Ours(Box<Mutex<Cluster>>),
+    Theirs(Endpoints),
+}
+
+impl Site {
+    /// Starts the cluster, or finds it, and waits until it serves.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn open(plan: &Plan) -> Result<Self> {
+        let program = match &plan.cluster {
+            Kind::Endpoints(endpoints) => {
+                endpoints.wait_serving(PATIENCE).await?;
+                return Ok(Self::Theirs(endpoints.clone()));
+            }
+            Kind::Quorate => Program::Quorate,
+            Kind::Etcd => Program::Etcd,
+        };
+        if plan.data.exists() {
+            std::fs::remove_dir_all(&plan.data).context("erase what an earlier run left")?;
+        }
+        let mut spec = Spec::new(program, plan.nodes, Layout::claim()?, plan.data.clone());
+        spec.wiring = Wiring::Proxies;
+        spec.seed = plan.seed;
+        let power = |step: &Step| matches!(step.fault, Fault::PowerCut { .. });
+        spec.journals = program == Program::Quorate && plan.schedule.steps.iter().any(power);
+        spec.flags = vec!["--snapshot-count".to_owned(), SNAPSHOT_COUNT.to_owned()];
+        if let Some(canary) = &plan.canary {
+            spec.binary = Some(canary_binary()?);
+            spec.environment = vec![("QUORATE_CANARY".to_owned(), canary.clone())];
+        }
+        let mut cluster = Cluster::start(spec).await?;
+        let all: Vec<usize> = cluster.nodes().collect();
+        cluster.wait_serving(&all, PATIENCE).await?;
+        cluster.wait_leader(&all, PATIENCE).await?;
+        Ok(Self::Ours(Box::new(Mutex::new(cluster))))
+    }
+
+    /// Whether a power cut can take what members had not synced.
+    pub async fn keeps_journals(&self) -> bool {
+        let ours = self.ours().await;
+        ours.is_some_and(|cluster| cluster.program() == Program::Quorate)
+    }
+
+    /// Our own cluster's processes; none of somebody else's.
+    pub async fn ours(&self) -> Option<MutexGuard<'_, Cluster>> {
+        match self {
+            Self::Ours(cluster) => Some(cluster.lock().await),
+            Self::Theirs(_) => None,
+        }
+    }
+
+    pub async fn client_urls(&self) -> Vec<(usize, String)> {
+        match self {
+            Self::Ours(cluster) => {
+                let cluster = cluster.lock().await;
+                cluster
+                    .nodes()
+                    .map(|node| (node, cluster.client_url(node)))
+                    .collect()
+            }
+            Self::Theirs(endpoints) => (1..).zip(endpoints.client_urls()).collect(),
+        }
+    }
+
+    pub async fn nodes(&self) -> Vec<usize> {
+        let urls = self.client_urls().await;
+        urls.into_iter().map(|(node, _)| node).collect()
+    }
+
+    /// # Errors
+    /// There is no such node.
+    pub async fn observer(&self, node: usize) -> Result<Observer> {
+        match self {
+            Self::Ours(cluster) => cluster.lock().await.observer(node),
+            Self::Theirs(endpoints) => endpoints.observer(node),
+        }
+    }
+
+    /// # Errors
+    /// There is no such node.
+    pub async fn door(&self, node: usize, deadline: Duration) -> Result<Door> {
+        match self {
+            Self::Ours(cluster) => cluster.lock().await.door(node, deadline),
+            Self::Theirs(endpoints) => Door::open(&endpoints.client_url(node)?, deadline),
+        }
+    }
+
+    /// The store's revision, read linearizably from whoever answers.
+    ///
+    /// # Errors
+    /// Nobody does.
+    pub async fn revision(&self) -> Result<i64> {
+        let mut doors = Vec::new();
+        for node in self.nodes().await {
+            doors.push(self.door(node, Duration::from_secs(2)).await?);
+        }
+        until_ok("a linearizable read", PATIENCE, async || {
+            let mut last = anyhow::anyhow!("no members");
+            for door in &doors {
+                match door.clone().get("revision").await {
+                    Ok((revision, _)) => return Ok(revision),
+                    Err(status) => last = status.into(),
+                }
+            }
+            Err(last)
+        })
+        .await
+    }
+
+    /// What runs, as it says: "quorate 0.1.0".
+    pub async fn server(&self) -> String {
+        let program = match self {
+            Self::Ours(cluster) => cluster.lock().await.program().to_string(),
+            Self::Theirs(_) => "somebody's".to_owned(),
+        };
+        for node in self.nodes().await {
+            if let Ok(mut door) = self.door(node, Duration::from_secs(2)).await
+                && let Ok(status) = door.status().await
+            {
+                return format!("{program} {}", status.version);
+            }
+        }
+        program
+    }
+
+    /// What cannot be done to this cluster, in sentences.
+    pub async fn limits(&self) -> Vec<String> {
+        let limits = match self {
+            Self::Ours(cluster) => cluster.lock().await.carrier().limits(),
+            Self::Theirs(_) => endpoints::FAULTS,
+        };
+        vec![limits.to_owned()]
+    }
+
+    /// Ends our processes as an operator would: a member that does not end on SIGTERM is trouble.
+    pub async fn close(&self, trouble: &mut Vec<String>) {
+        if let Some(mut cluster) = self.ours().await {
+            for (node, error) in cluster.terminate_all(STOP_LIMIT).await {
+                trouble.push(format!("n{node} did not stop as it should: {error:#}"));
+            }
+        }
+    }
+}
+
+/// `quorate-canaries` beside this program, or where `QUORATE_CANARIES_BIN` says.
+///
+/// # Errors
+/// There is none.
+pub fn canary_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("QUORATE_CANARIES_BIN") {
+        return Ok(path.into());
+    }
+    let here = std::env::current_exe().context("where this program is")?;
+    let beside = here.with_file_name("quorate-canaries");
+    anyhow::ensure!(
+        beside.is_file(),
+        "there is no {}: build it with scripts/partition canaries",
+        beside.display()
+    );
+    Ok(beside)
+}

@@ -1,0 +1,65 @@
+//! Judges, report, and what the terminal says at the end.
+
+use super::plan::Plan;
+use crate::history::recording::Recording;
+use crate::judge::finding::{Finding, Verdict};
+use crate::judge::judge;
+use anyhow::{Context as _, Result};
+use std::path::{Path, PathBuf};
+
+/// A judged run.
+#[derive(Debug)]
+pub struct Judged {
+    pub findings: Vec<Finding>,
+    pub report: PathBuf,
+}
+
+impl Judged {
+    /// Every judge passed, and nothing went wrong with the run itself.
+    pub fn passed(&self, recording: &Recording) -> bool {
+        let failed = self.findings.iter().any(|f| f.verdict.fails_run());
+        !failed && recording.about.trouble.is_empty() && !recording.about.interrupted
+    }
+}
+
+/// Judges a recording and writes the report beside it.
+///
+/// # Errors
+/// The disk's.
+pub fn conclude(recording: &Recording, dir: &Path, control: Option<&Path>) -> Result<Judged> {
+    let findings = judge(recording);
+    let text = serde_json::to_string_pretty(&findings).context("findings")?;
+    std::fs::write(dir.join("findings.json"), text).context("write findings.json")?;
+    let _ = control;
+    Ok(Judged {
+        findings,
+        report: dir.join("report.html"),
+    })
+}
+
+/// A few lines for the terminal.
+pub fn print(recording: &Recording, judged: &Judged) {
+    for finding in &judged.findings {
+        let mark = match finding.verdict {
+            Verdict::Passed => "passed ",
+            Verdict::NotApplicable => "-      ",
+            Verdict::Unknown => "UNKNOWN",
+            Verdict::Failed => "FAILED ",
+        };
+        println!("{mark} {:<24} {}", finding.judge, finding.summary);
+    }
+    for trouble in &recording.about.trouble {
+        println!("TROUBLE {trouble}");
+    }
+    println!("again:   {}", recording.about.command);
+    println!("report:  {}", judged.report.display());
+}
+
+/// Where a run's recording goes if nobody says.
+pub fn default_dir(plan: &Plan) -> PathBuf {
+    let cluster = match &plan.cluster {
+        super::plan::Kind::Endpoints(_) => "endpoints".to_owned(),
+        kind => kind.to_string(),
+    };
+    PathBuf::from("target/partition").join(format!("{cluster}-{}", plan.seed))
+}
