@@ -134,6 +134,9 @@ enum Command {
         /// On which server: the judges must be content with etcd too.
         #[arg(long, value_enum, default_value = "quorate")]
         program: Program,
+        /// What carries the members' messages; packets: in a network namespace, with nft.
+        #[arg(long, value_enum, default_value = "proxies")]
+        wiring: Wiring,
     },
 }
 
@@ -293,10 +296,12 @@ fn run(arguments: Arguments) -> Result<()> {
             seed,
             only,
             program,
+            wiring,
         } => {
             let seed = seed.unwrap_or_else(random_seed);
             let context = Context {
                 program,
+                wiring,
                 seed,
                 rounds,
                 dir: "target/faults".into(),

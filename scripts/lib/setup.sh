@@ -69,6 +69,30 @@ etcd_is_known() {
         || die "the etcd on the PATH is not 3.4, with which Quorate is compared: $(command -v etcd)"
 }
 
+# nft, for those runs that filter packets. Unpacked with its libraries, which it is started with.
+setup_nft() {
+    PATH="$PATH:/usr/sbin:/sbin" command -v nft > /dev/null && return
+    command -v apt-get > /dev/null || die "no apt-get here; needed: nftables"
+    local packages=(nftables libnftables1 libnftnl11 libmnl0 libjansson4 libedit2 libxtables12 libbsd0 libmd0)
+    mkdir -p "$TOOLS/usr/bin"
+    say "unpacking Debian's nftables into $TOOLS"
+    (cd "$TOOLS" && apt-get -q download "${packages[@]}" >&2) || {
+        apt_update_once
+        (cd "$TOOLS" && apt-get -q download "${packages[@]}" >&2)
+    }
+    local package
+    for package in "${packages[@]}"; do
+        dpkg -x "$TOOLS/${package}"_*.deb "$TOOLS"
+    done
+    cat > "$TOOLS/usr/bin/nft" << 'END'
+#!/bin/sh
+tools="$(dirname "$0")/../.."
+LD_LIBRARY_PATH="$(echo "$tools"/usr/lib/*-linux-gnu*)" exec "$tools/usr/sbin/nft" "$@"
+END
+    chmod +x "$TOOLS/usr/bin/nft"
+    nft --version > /dev/null || die "the unpacked nft does not run"
+}
+
 # Builds both programs. The first time takes a while: RocksDB is C++.
 build() {
     setup_build

@@ -3,7 +3,8 @@
 //! The user's cluster of `scripts/cluster` has etcd's well-known ports on 127.0.0.1. Every other
 //! cluster claims a loopback address of its own (all of 127.0.0.0/8 is local), so that clusters
 //! run side by side, disturb nobody's, and a restarted member finds its port free: outgoing
-//! connections take their local ports on 127.0.0.1.
+//! connections take their local ports on 127.0.0.1. Where members have network namespaces of their
+//! own ([`super::packets`]), each has an address of its own, too.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -23,6 +24,7 @@ const OWN_PORTS: u16 = 20_000;
 
 /// Distinguishes clusters of one process.
 static CLAIMED: AtomicU32 = AtomicU32::new(0);
+static APART: AtomicU32 = AtomicU32::new(0);
 
 /// The addresses of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Layout {
     ip: Ipv4Addr,
     /// Added to every client and peer port.
     port_shift: u16,
+    /// Every node has an address of its own, whose third byte is its number, and the same ports.
+    apart: bool,
 }
 
 impl Layout {
@@ -38,6 +42,7 @@ impl Layout {
         Self {
             ip: Ipv4Addr::LOCALHOST,
             port_shift: 0,
+            apart: false,
         }
     }
 
@@ -55,7 +60,39 @@ impl Layout {
         Ok(Self {
             ip,
             port_shift: OWN_PORTS,
+            apart: false,
         })
+    }
+
+    /// For members in network namespaces of their own, where nobody else is: 10.64.N.2 and the
+    /// well-known ports; the next cluster of this process is on 10.65.N.2.
+    pub fn apart() -> Self {
+        let [.., block] = APART.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        Self {
+            ip: Ipv4Addr::new(10, 64 + block % 128, 0, 2),
+            port_shift: 0,
+            apart: true,
+        }
+    }
+
+    pub const fn is_apart(self) -> bool {
+        self.apart
+    }
+
+    /// The address of `node`.
+    pub fn ip(self, node: usize) -> Ipv4Addr {
+        let [a, b, c, d] = self.ip.octets();
+        if self.apart {
+            let [_, number] = Self::number(node).to_be_bytes();
+            return Ipv4Addr::new(a, b, number, d);
+        }
+        Ipv4Addr::new(a, b, c, d)
+    }
+
+    /// The other end of the cable of a `node` that is apart.
+    pub fn gateway(self, node: usize) -> Ipv4Addr {
+        let [a, b, c, _] = self.ip(node).octets();
+        Ipv4Addr::new(a, b, c, 1)
     }
 
     /// A loopback address that no other cluster uses, found by binding it.
@@ -75,6 +112,7 @@ impl Layout {
             let layout = Self {
                 ip,
                 port_shift: OWN_PORTS,
+                apart: false,
             };
             if (1..=NODES_MAX).all(|node| layout.is_free(node)) {
                 return Ok(layout);
@@ -104,11 +142,18 @@ impl Layout {
     }
 
     const fn client_port(self, node: u16) -> u16 {
-        CLIENT_PORT + self.port_shift + (node - 1) * PORT_STEP
+        CLIENT_PORT + self.shift(node)
     }
 
     const fn peer_port(self, node: u16) -> u16 {
-        PEER_PORT + self.port_shift + (node - 1) * PORT_STEP
+        PEER_PORT + self.shift(node)
+    }
+
+    const fn shift(self, node: u16) -> u16 {
+        if self.apart {
+            return self.port_shift;
+        }
+        self.port_shift + (node - 1) * PORT_STEP
     }
 
     fn number(node: usize) -> u16 {
@@ -122,7 +167,7 @@ impl Layout {
 
     /// Where clients reach `node`, as `host:port`.
     pub fn client_address(self, node: usize) -> String {
-        format!("{}:{}", self.ip, self.client_port(Self::number(node)))
+        format!("{}:{}", self.ip(node), self.client_port(Self::number(node)))
     }
 
     pub fn client_url(self, node: usize) -> String {
@@ -131,7 +176,7 @@ impl Layout {
 
     /// Where `node` listens for its peers.
     pub fn peer_address(self, node: usize) -> String {
-        format!("{}:{}", self.ip, self.peer_port(Self::number(node)))
+        format!("{}:{}", self.ip(node), self.peer_port(Self::number(node)))
     }
 
     pub fn peer_url(self, node: usize) -> String {
@@ -173,6 +218,16 @@ mod tests {
         }
         assert_eq!(layout.client_address(2), "127.0.0.1:2389");
         assert_eq!(layout.peer_address(3), "127.0.0.1:2400");
+    }
+
+    #[test]
+    fn nodes_apart_have_addresses_of_their_own() {
+        let layout = Layout::apart();
+        let [a, b, ..] = layout.ip(1).octets();
+        assert_eq!(layout.client_address(1), format!("{a}.{b}.1.2:2379"));
+        assert_eq!(layout.peer_address(3), format!("{a}.{b}.3.2:2380"));
+        assert_eq!(layout.gateway(3).to_string(), format!("{a}.{b}.3.1"));
+        assert_ne!(layout, Layout::apart());
     }
 
     #[test]

@@ -78,12 +78,12 @@ impl Cluster {
     pub async fn start(spec: Spec) -> Result<Self> {
         std::fs::create_dir_all(&spec.dir)
             .with_context(|| format!("create {}", spec.dir.display()))?;
-        let mut carrier = Carrier::new(spec.wiring, spec.program, spec.layout, spec.seed);
+        let mut carrier = Carrier::new(spec.wiring, spec.program, spec.layout, spec.seed).await?;
         let mut members = Vec::new();
         let founders: Vec<usize> = (1..=spec.nodes).collect();
         for node in 1..=spec.nodes {
-            let member = process(&spec, node, &founders, "new")?;
-            carrier.admit(node, &member).await?;
+            let mut member = process(&spec, node, &founders, "new")?;
+            carrier.admit(node, &mut member).await?;
             members.push(member);
         }
         members.iter_mut().try_for_each(Process::start)?;
@@ -103,8 +103,8 @@ impl Cluster {
     pub async fn enlist(&mut self) -> Result<usize> {
         let node = self.spec.nodes + 1;
         let all: Vec<usize> = self.nodes().chain([node]).collect();
-        let member = process(&self.spec, node, &all, "existing")?;
-        self.carrier.admit(node, &member).await?;
+        let mut member = process(&self.spec, node, &all, "existing")?;
+        self.carrier.admit(node, &mut member).await?;
         self.members.push(member);
         self.spec.nodes = node;
         Ok(node)

@@ -17,6 +17,7 @@
 //! | [`links`] [`link`] | userland proxies: all of a cluster; one of them, and what a connection meets |
 //! | [`sky`] [`pump`] [`wire`] | the weather they share; one direction of a connection; what is under way on it |
 //! | [`diallers`] | which member dialled, asked of the kernel |
+//! | [`packets`] [`rules`] [`namespace`] | or packets: a namespace for every member; the weather as nft rules; how to get in |
 //! | [`local`] | members and links together; waiting until they serve, who leads |
 //! | [`endpoints`] | a cluster that somebody else runs |
 //! | [`daemon`] [`control`] [`commands`] | the process behind `scripts/cluster`, how to talk to it, what users see |
@@ -32,10 +33,13 @@ pub mod layout;
 pub mod link;
 pub mod links;
 pub mod local;
+pub mod namespace;
+pub mod packets;
 pub mod power;
 pub mod process;
 pub mod program;
 pub mod pump;
+pub mod rules;
 pub mod sky;
 pub mod throttle;
 pub mod topology;

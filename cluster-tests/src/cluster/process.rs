@@ -26,6 +26,8 @@ pub struct Process {
     arguments: Vec<String>,
     log: PathBuf,
     environment: Vec<(String, String)>,
+    /// Programs and their arguments that become the binary in the end.
+    by: Vec<String>,
     child: Option<Child>,
     identity: Identity,
 }
@@ -37,6 +39,7 @@ impl Process {
             arguments,
             log,
             environment: Vec::new(),
+            by: Vec::new(),
             child: None,
             identity: Identity::default(),
         }
@@ -47,6 +50,12 @@ impl Process {
     pub fn with_environment(mut self, environment: Vec<(String, String)>) -> Self {
         self.environment = environment;
         self
+    }
+
+    /// Started by this command line, with its own behind it; the command must become what it starts
+    /// (exec), as `nsenter` does.
+    pub fn run_by(&mut self, command: Vec<String>) {
+        self.by = command;
     }
 
     /// As which process it runs, at any time.
@@ -66,6 +75,7 @@ impl Process {
         let log: File = log.with_context(|| format!("open {}", self.log.display()))?;
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
+            .args(&self.by)
             .arg(&self.binary)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

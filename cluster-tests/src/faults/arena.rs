@@ -1,8 +1,6 @@
 //! What every story needs: a cluster in a directory of its own, clients, and the verdict.
 
 use super::Context;
-use crate::cluster::carrier::Wiring;
-use crate::cluster::layout::Layout;
 use crate::cluster::local::{Cluster, PATIENCE, Spec};
 use crate::faults::history::History;
 use crate::faults::judge::{Verdict, judge};
@@ -55,9 +53,14 @@ impl Arena {
             std::fs::remove_dir_all(&dir).context("erase what an earlier run left")?;
         }
         let spec = Spec {
-            wiring: Wiring::Proxies,
+            wiring: context.wiring,
             seed: context.seed,
-            ..Spec::new(context.program, nodes, Layout::claim()?, dir.clone())
+            ..Spec::new(
+                context.program,
+                nodes,
+                context.wiring.layout()?,
+                dir.clone(),
+            )
         };
         let mut cluster = Cluster::start(change(spec)).await?;
         let all: Vec<usize> = cluster.nodes().collect();

@@ -42,6 +42,8 @@ pub mod spectator;
 pub mod watch;
 pub mod workload;
 
+use crate::cluster::carrier::Wiring;
+use crate::cluster::namespace;
 use crate::cluster::program::Program;
 use anyhow::{Result, bail};
 use std::path::PathBuf;
@@ -51,6 +53,8 @@ use std::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Context {
     pub program: Program,
+    /// What faults cut.
+    pub wiring: Wiring,
     pub seed: u64,
     /// Of the kill story.
     pub rounds: usize,
@@ -135,6 +139,9 @@ impl Story {
 /// # Errors
 /// One of them failed.
 pub async fn run(context: &Context, stories: &[Story]) -> Result<()> {
+    if context.wiring == Wiring::Packets {
+        namespace::enter()?;
+    }
     println!("faults on {}, seed {}", context.program, context.seed);
     let mut lines = Vec::new();
     let mut failed = 0;
