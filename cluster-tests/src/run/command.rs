@@ -173,7 +173,7 @@ pub fn plan(arguments: &Arguments) -> Result<Plan> {
         cluster: arguments.cluster.clone(),
         nodes,
         workloads,
-        nemeses,
+        nemeses: arguments.nemesis.clone(),
         schedule,
         schedule_file: arguments.schedule.clone(),
         seconds,

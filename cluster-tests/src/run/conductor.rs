@@ -14,7 +14,7 @@ use crate::cluster::weather::Weather;
 use crate::history::timeline::{Life, LifeChange, WeatherChange, Window};
 use crate::schedule::cast::Cast;
 use crate::schedule::effect::{World, effect};
-use crate::schedule::fault::{Fault, in_words};
+use crate::schedule::fault::Fault;
 use crate::schedule::{Schedule, Step};
 use crate::workload::client::Ground;
 use crate::workload::{observer, watcher};
@@ -50,9 +50,40 @@ impl Active {
         over && self.deed.as_ref().is_none_or(Deed::may_end)
     }
 
+    /// Its time is over, but not its deed.
+    fn is_late(&self) -> bool {
+        let over = self.begun.elapsed() >= Duration::from_millis(self.step.for_ms);
+        over && self.deed.as_ref().is_some_and(Deed::is_awaited)
+    }
+
     fn world(&self) -> Result<World> {
         let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         effect(&self.step.fault, &self.cast, elapsed, self.step.for_ms)
+    }
+}
+
+/// The schedule's time, which can stand still.
+struct Clock {
+    last: Instant,
+    elapsed: Duration,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            last: Instant::now(),
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// Time of the schedule so far, without what passes while it is held.
+    fn elapsed(&mut self, held: bool) -> Duration {
+        let now = Instant::now();
+        if !held {
+            self.elapsed += now - self.last;
+        }
+        self.last = now;
+        self.elapsed
     }
 }
 
@@ -100,7 +131,7 @@ impl Conductor {
     /// Goes through the schedule to its end, and leaves the world healed. True if it was interrupted
     /// (Ctrl-C). Watchers of members that join go to `watchers`.
     pub async fn conduct(&mut self, schedule: &Schedule, watchers: &mut JoinSet<()>) -> bool {
-        let begun = Instant::now();
+        let mut clock = Clock::start();
         let mut steps = schedule.steps.iter().enumerate().peekable();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,7 +145,8 @@ impl Conductor {
                     println!("interrupted: healing, stopping, judging what there is");
                 }
             }
-            let elapsed = begun.elapsed();
+            // A change of members wants its time, as an operator would leave it.
+            let elapsed = clock.elapsed(self.active.iter().any(Active::is_late));
             while let Some((number, step)) = steps
                 .next_if(|(_, step)| !interrupted && Duration::from_millis(step.at_ms) <= elapsed)
             {
@@ -369,23 +401,15 @@ fn describe(fault: &Fault, world: &World, cast: &Cast) -> String {
         }
     };
     let mut parts: Vec<String> = world.lives.keys().map(|node| name(*node)).collect();
-    for (from, to, quality) in world.weather.ways() {
+    let links = world.weather.ways();
+    // A fault of all links has said so.
+    for (from, to, quality) in links.filter(|(.., quality)| quality.cut.is_some()) {
         let back = world.weather.way(to, from) == *quality;
         if back && from > to {
             continue;
         }
-        let arrow = match (quality.cut.is_some(), back) {
-            (true, true) => "--x--",
-            (true, false) => "--x->",
-            (false, true) => "-----",
-            (false, false) => "---->",
-        };
-        let detail = if quality.cut.is_some() {
-            String::new()
-        } else {
-            format!(" ({})", in_words(quality))
-        };
-        parts.push(format!("{} {arrow} {}{detail}", name(from), name(to)));
+        let arrow = if back { "--x--" } else { "--x->" };
+        parts.push(format!("{} {arrow} {}", name(from), name(to)));
     }
     if parts.is_empty() {
         return fault.to_string();

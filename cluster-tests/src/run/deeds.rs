@@ -54,9 +54,14 @@ pub struct Deed {
 }
 
 impl Deed {
+    /// Whether its end is waited for.
+    pub fn is_awaited(&self) -> bool {
+        self.finite && !self.task.is_finished()
+    }
+
     /// Whether a window may end now.
     pub fn may_end(&self) -> bool {
-        !self.finite || self.task.is_finished()
+        !self.is_awaited()
     }
 
     /// # Errors
@@ -358,7 +363,9 @@ impl Question {
                 Ok(Vec::new())
             }
             (Self::Promote(_), Err(status))
-                if status.message().contains("can only promote a learner") =>
+                if status
+                    .message()
+                    .ends_with("can only promote a learner member") =>
             {
                 Ok(Vec::new())
             }
@@ -380,5 +387,4 @@ fn worth_another(status: &Status) -> bool {
     ) || status.message().contains("learner")
         || status.message().contains("leader")
         || status.message().contains("unhealthy")
-        || status.message().contains("unknown member")
 }
