@@ -24,9 +24,10 @@ pub enum Canary {
     /// The log says that a group is durable when it is merely written. What `--unsafe-no-fsync` does;
     /// what a disk that lies does. A kill loses nothing; seen when the power is cut.
     AcknowledgeBeforeFsync,
-    /// A vote is said to be saved and is not written: a member that was killed comes back in the term
-    /// of its log, and may vote twice (Raft thesis 3.8; etcd-io/raft's `MustSync`). Seen as a term that
-    /// falls when all are killed, and as members that cannot apply what comes of it.
+    /// A vote is said to be saved and is not written: a member that was killed comes back in a term
+    /// that is over, and may vote twice in one (Raft thesis 3.8; etcd-io/raft's `MustSync`). Seen when
+    /// all are killed: terms fall, and openraft ends a member that is elected in a term below its
+    /// log's.
     VoteNotDurable,
     /// Watchers are not told that a snapshot replaced the state: those of a follower that was away go
     /// on behind it and miss what came between. Seen when a follower is cut off until the log that it
@@ -71,7 +72,7 @@ pub enum Canary {
 }
 
 /// Deletions that [`Canary::CompactionLosesDelete`] loses: those of so many revisions.
-pub const LOST_REVISIONS: i64 = 1000;
+pub const LOST_REVISIONS: i64 = 100;
 
 /// In the order that a hash map would have them in, which is another one each time.
 pub fn in_hash_order<T>(items: impl IntoIterator<Item = T>) -> Vec<T> {

@@ -13,6 +13,7 @@
 //! | [`history`] | what was asked and told, and what befell the cluster: a run as data |
 //! | [`judge`] | what a run must not show |
 //! | [`run`] | a cluster, clients and faults together; the judges and the report after |
+//! | [`canaries`] | planted bugs, until a judge catches each |
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
 //! | [`traps`] | the thirty traps of the etcd API, one test each, on etcd and on Quorate |
@@ -24,6 +25,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 pub mod bench;
+pub mod canaries;
 pub mod cluster;
 pub mod ctl;
 pub mod demo;

@@ -14,7 +14,7 @@ use cluster_tests::differential::areas::Area;
 use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
 use cluster_tests::run::command;
-use cluster_tests::{ctl, demo, gateway, traps};
+use cluster_tests::{canaries, ctl, demo, gateway, traps};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -120,6 +120,8 @@ enum Command {
         #[arg(long)]
         control: Option<PathBuf>,
     },
+    /// Plant bugs, one after the other, until a judge catches each: needs quorate-canaries.
+    Canaries(canaries::Arguments),
     /// Kill, cut and insult clusters; judge what their clients were told.
     Faults {
         /// Rounds of kills.
@@ -214,6 +216,14 @@ fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::Cluster { dir, command } => runtime.block_on(cluster(&dir, command)),
         Command::Run(arguments) => passed(runtime.block_on(Box::pin(command::run(&arguments)))?),
+        Command::Canaries(arguments) => {
+            let caught = runtime.block_on(Box::pin(canaries::run(&arguments)))?;
+            anyhow::ensure!(
+                caught,
+                "a canary was not caught, or something that is none was"
+            );
+            Ok(())
+        }
         Command::Check { dir, control } => passed(command::check(&dir, control.as_deref())?),
         Command::Demo { puts } => {
             runtime.block_on(Box::pin(demo::run(Path::new("target/faults"), puts)))
