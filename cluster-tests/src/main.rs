@@ -13,7 +13,7 @@ use cluster_tests::cluster::{commands, daemon};
 use cluster_tests::differential::areas::Area;
 use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
-use cluster_tests::run::command;
+use cluster_tests::run::{command, matrix};
 use cluster_tests::{canaries, ctl, demo, gateway, traps};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -112,7 +112,16 @@ enum Command {
     /// The same command lines to our client and to etcdctl, each against its own etcd.
     Ctl,
     /// Clients at work while links are cut and members die; judges; a report.
-    Run(command::Arguments),
+    Run {
+        #[command(flatten)]
+        arguments: command::Arguments,
+        /// Every fault that applies, one run each; a matrix.
+        #[arg(long, conflicts_with_all = ["schedule", "time", "nemesis"])]
+        all: bool,
+        /// Of --all.
+        #[arg(long, default_value = "20m", value_parser = command::duration)]
+        budget: Duration,
+    },
     /// Judge a recorded run again.
     Check {
         dir: PathBuf,
@@ -215,7 +224,15 @@ fn run(arguments: Arguments) -> Result<()> {
     let runtime = runtime.context("start the runtime")?;
     match arguments.command {
         Command::Cluster { dir, command } => runtime.block_on(cluster(&dir, command)),
-        Command::Run(arguments) => passed(runtime.block_on(Box::pin(command::run(&arguments)))?),
+        Command::Run {
+            arguments,
+            all,
+            budget,
+        } => passed(if all {
+            runtime.block_on(Box::pin(matrix::run(&arguments, budget)))?
+        } else {
+            runtime.block_on(Box::pin(command::run(&arguments)))?
+        }),
         Command::Canaries(arguments) => {
             let caught = runtime.block_on(Box::pin(canaries::run(&arguments)))?;
             anyhow::ensure!(

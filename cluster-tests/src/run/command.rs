@@ -2,6 +2,7 @@
 
 use super::plan::{Kind, Plan};
 use super::verdict;
+use crate::cluster::namespace;
 use crate::history::recording::Recording;
 use crate::schedule::Schedule;
 use crate::schedule::generate::generate;
@@ -80,6 +81,7 @@ pub fn duration(text: &str) -> Result<Duration> {
 /// # Errors
 /// The arguments make no run, or the cluster does not come up.
 pub async fn run(arguments: &Arguments) -> Result<bool> {
+    enter(arguments)?;
     let plan = plan(arguments)?;
     let dir = arguments
         .report
@@ -126,6 +128,17 @@ fn control_of(plan: &Plan) -> Option<PathBuf> {
         ..plan.clone()
     });
     dir.join("about.json").is_file().then_some(dir)
+}
+
+/// Where the run is to be: packets are filtered in a network namespace of our own.
+///
+/// # Errors
+/// There may be none.
+pub fn enter(arguments: &Arguments) -> Result<()> {
+    if arguments.packets {
+        namespace::enter()?;
+    }
+    Ok(())
 }
 
 /// What the arguments mean.

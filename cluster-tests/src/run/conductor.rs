@@ -195,7 +195,7 @@ impl Conductor {
             skipped: None,
         };
         let world = effect(&step.fault, &cast, 0, step.for_ms);
-        if let Err(why) = self.possible(&step.fault).await {
+        if let Err(why) = self.possible(&step.fault, world.as_ref().ok()).await {
             window.skipped = Some(why);
         }
         match &world {
@@ -229,7 +229,7 @@ impl Conductor {
     ///
     /// # Errors
     /// Why not.
-    async fn possible(&self, fault: &Fault) -> Result<(), String> {
+    async fn possible(&self, fault: &Fault, world: Option<&World>) -> Result<(), String> {
         let theirs = matches!(*self.site, Site::Theirs(_));
         let by_calls = matches!(fault, Fault::Transfer { .. } | Fault::SlowConsumers { .. });
         if theirs && !by_calls {
@@ -237,6 +237,12 @@ impl Conductor {
         }
         if matches!(fault, Fault::PowerCut { .. }) && !self.site.keeps_journals().await {
             return Err("etcd keeps no journal of what it has synced".to_owned());
+        }
+        if let (Some(world), Some(cluster)) = (world, self.site.ours().await) {
+            let mut ways = world.weather.ways();
+            if let Some(why) = ways.find_map(|(.., way)| cluster.carrier().cannot(way)) {
+                return Err(why.to_owned());
+            }
         }
         Ok(())
     }

@@ -10,12 +10,14 @@
 //! | [`deeds`] | faults that are done by calls: members, transfers, consumers that do not read |
 //! | [`finale`] | how the members are at the end |
 //! | [`progress`] | what the terminal shows meanwhile |
+//! | [`matrix`] | every fault that applies, one run each |
 //! | [`mod@verdict`] | judges, report, and what the terminal says at the end |
 
 pub mod command;
 pub mod conductor;
 pub mod deeds;
 pub mod finale;
+pub mod matrix;
 pub mod plan;
 pub mod progress;
 pub mod sampler;

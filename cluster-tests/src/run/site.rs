@@ -3,7 +3,6 @@
 use super::plan::{Kind, Plan};
 use crate::cluster::carrier::Wiring;
 use crate::cluster::endpoints::{self, Endpoints};
-use crate::cluster::layout::Layout;
 use crate::cluster::local::{Cluster, PATIENCE, Spec};
 use crate::cluster::program::Program;
 use crate::door::Door;
@@ -43,8 +42,13 @@ impl Site {
         if plan.data.exists() {
             std::fs::remove_dir_all(&plan.data).context("erase what an earlier run left")?;
         }
-        let mut spec = Spec::new(program, plan.nodes, Layout::claim()?, plan.data.clone());
-        spec.wiring = Wiring::Proxies;
+        let wiring = if plan.packets {
+            Wiring::Packets
+        } else {
+            Wiring::Proxies
+        };
+        let mut spec = Spec::new(program, plan.nodes, wiring.layout()?, plan.data.clone());
+        spec.wiring = wiring;
         spec.seed = plan.seed;
         let power = |step: &Step| matches!(step.fault, Fault::PowerCut { .. });
         spec.journals = program == Program::Quorate && plan.schedule.steps.iter().any(power);
