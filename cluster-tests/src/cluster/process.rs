@@ -11,6 +11,7 @@ use crate::wait::{Look, until};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use std::fs::{File, OpenOptions};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -79,6 +80,8 @@ impl Process {
             .arg(&self.binary)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            // Ctrl-C at the terminal is for the laboratory, which ends its members itself.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the log file")?)
             .stderr(log)
