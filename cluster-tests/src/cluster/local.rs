@@ -110,6 +110,24 @@ impl Cluster {
         Ok(node)
     }
 
+    /// Tells a member that is not started yet whom it will find: those behind `peer_urls`, which are
+    /// the members of now, itself among them. What [`Cluster::enlist`] assumes are all that are here;
+    /// a member that finds others than it was told gives up.
+    ///
+    /// # Errors
+    /// There is no such node, or a URL is nobody's.
+    pub fn introduce(&mut self, node: usize, peer_urls: &[String]) -> Result<()> {
+        let mut members = Vec::new();
+        for url in peer_urls {
+            let mut all = 1..=self.spec.nodes;
+            let known = all.find(|other| self.peer_url(*other) == *url);
+            members.push(known.with_context(|| format!("{url} is nobody's here"))?);
+        }
+        let arguments = arguments(&self.spec, node, &members, "existing");
+        self.member(node)?.set_arguments(arguments);
+        Ok(())
+    }
+
     /// Forgets a member that was removed from the cluster, and kills it if it runs.
     ///
     /// # Errors
@@ -352,7 +370,16 @@ fn journal(spec: &Spec, node: usize) -> PathBuf {
 
 /// A member's process, not started: one of `others`, itself among them.
 fn process(spec: &Spec, node: usize, others: &[usize], state: &str) -> Result<Process> {
-    let name = super::program::name(node);
+    let log = spec.dir.join(format!("{}.log", super::program::name(node)));
+    let binary = match &spec.binary {
+        Some(binary) => binary.clone(),
+        None => spec.program.binary()?,
+    };
+    let arguments = arguments(spec, node, others, state);
+    Ok(Process::new(binary, arguments, log).with_environment(spec.environment.clone()))
+}
+
+fn arguments(spec: &Spec, node: usize, others: &[usize], state: &str) -> Vec<String> {
     let data_dir = data_dir(spec, node);
     let mut arguments = spec.program.arguments(&MemberPlan {
         layout: spec.layout,
@@ -371,12 +398,7 @@ fn process(spec: &Spec, node: usize, others: &[usize], state: &str) -> Result<Pr
         arguments.extend(["--sync-journal".to_owned(), journal]);
     }
     arguments.extend(spec.flags.iter().cloned());
-    let log = spec.dir.join(format!("{name}.log"));
-    let binary = match &spec.binary {
-        Some(binary) => binary.clone(),
-        None => spec.program.binary()?,
-    };
-    Ok(Process::new(binary, arguments, log).with_environment(spec.environment.clone()))
+    arguments
 }
 
 /// The end of a member's log, for error messages.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`layout`] | addresses: who listens where; a loopback address per test cluster |
 //! | [`program`] | which server: Quorate or etcd, and its command line |
-//! | [`process`] [`identity`] [`throttle`] | one member as a child process: kill, pause, restart, CPU time; whom signals are for; a share of the CPU |
+//! | [`process`] [`nursery`] [`identity`] [`throttle`] | one member as a child process: kill, pause, restart, CPU time; the thread it is started on; whom signals are for; a share of the CPU |
 //! | [`power`] | a power cut for killed members: takes what they had not synced |
 //! | [`topology`] | who hears whom, as data, with its text form |
 //! | [`weather`] | what every way does to bytes, as a value: cuts, delays, loss, narrow and short-sighted links |
@@ -34,6 +34,7 @@ pub mod link;
 pub mod links;
 pub mod local;
 pub mod namespace;
+pub mod nursery;
 pub mod packets;
 pub mod power;
 pub mod process;

@@ -1,11 +1,12 @@
 //! One member as a child process.
 //!
-//! Nothing outlives its test: the member is started through `setpriv --pdeathsig`, so the kernel
-//! kills it when the thread that started it ends, however that happens; and dropping a
+//! Nothing outlives the laboratory: the member is started through `setpriv --pdeathsig`, so the kernel
+//! kills it when this program ends, however that happens ([`super::nursery`]); and dropping a
 //! [`Process`] kills it. Signals go to the one pid we own and have not reaped ([`Identity`]), so they
 //! can never meet a stranger.
 
 use super::identity::Identity;
+use super::nursery;
 use super::throttle::Throttle;
 use crate::wait::{Look, until};
 use anyhow::{Context, Result, bail};
@@ -53,6 +54,11 @@ impl Process {
         self
     }
 
+    /// With these from the next start on.
+    pub fn set_arguments(&mut self, arguments: Vec<String>) {
+        self.arguments = arguments;
+    }
+
     /// Started by this command line, with its own behind it; the command must become what it starts
     /// (exec), as `nsenter` does.
     pub fn run_by(&mut self, command: Vec<String>) {
@@ -74,7 +80,8 @@ impl Process {
         }
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log: File = log.with_context(|| format!("open {}", self.log.display()))?;
-        let child = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        command
             .args(["--pdeathsig", "KILL", "--"])
             .args(&self.by)
             .arg(&self.binary)
@@ -84,9 +91,9 @@ impl Process {
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the log file")?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("start {}", self.binary.display()))?;
+            .stderr(log);
+        let child = nursery::spawn(command);
+        let child = child.with_context(|| self.binary.display().to_string())?;
         self.identity.start(child.id());
         self.child = Some(child);
         Ok(())
@@ -288,26 +295,50 @@ mod tests {
         assert_eq!(std::fs::read_to_string(process.log()).unwrap(), "word\n");
     }
 
-    #[test]
-    fn it_dies_with_the_thread_that_started_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut process = sleeper(dir.path());
-        let started = std::thread::spawn(move || {
-            process.start().unwrap();
-            // Not before setpriv has become the program.
-            let comm = format!("/proc/{}/comm", process.pid().unwrap());
-            while std::fs::read_to_string(&comm).unwrap() != "sleep\n" {
+    /// Not before setpriv has become the program.
+    fn is_sleep(pid: u32) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n")
+    }
+
+    #[tokio::test]
+    async fn it_lives_longer_than_the_thread_that_started_it_and_dies_with_the_program() {
+        const INSIDE: &str = "CLUSTER_TESTS_DIES";
+        if let Some(file) = std::env::var_os(INSIDE) {
+            let file = PathBuf::from(file);
+            let mut process = sleeper(file.parent().unwrap());
+            let starter = std::thread::spawn(move || {
+                process.start().unwrap();
+                process
+            });
+            let mut process = starter.join().unwrap();
+            let pid = process.pid().unwrap();
+            while !is_sleep(pid) {
                 std::thread::yield_now();
             }
-            process
-        });
-        let mut process = started.join().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        let exit = process.exit_status(Duration::from_secs(10));
-        assert!(!runtime.block_on(exit).unwrap().success());
+            std::fs::write(file, pid.to_string()).unwrap();
+            std::process::abort();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let name = "cluster::process::tests::it_lives_longer_than_the_thread_that_started_it_and_\
+                    dies_with_the_program";
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program
+            .args([name, "--exact"])
+            .env(INSIDE, &file)
+            .stdout(Stdio::null());
+        assert!(!program.status().unwrap().success(), "it aborts");
+        let pid: u32 = std::fs::read_to_string(file).unwrap().parse().unwrap();
+        until(
+            "the process to die",
+            Duration::from_secs(10),
+            async || match is_sleep(pid) {
+                false => Look::Ready(()),
+                true => Look::NotYet("it sleeps".to_owned()),
+            },
+        )
+        .await
+        .unwrap();
     }
 
     #[test]

@@ -93,6 +93,7 @@ mod tests {
         assert!(used < clock.elapsed() / 2, "{used:?}");
         // Paused by somebody, it is not woken by its throttle's end.
         process.pause().unwrap();
+        comes_to(&mut process, true).await;
         drop(throttle);
         assert_eq!(state(&mut process), 'T');
         process.resume().unwrap();

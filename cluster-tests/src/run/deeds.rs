@@ -154,9 +154,11 @@ impl Stage {
             self.expect_end_of(node, true);
             (node, cluster.peer_url(node), cluster.client_url(node))
         };
-        self.ask(Question::Add(url.clone())).await?;
+        let members = self.ask(Question::Add(url.clone())).await?;
         {
             let mut cluster = self.site.ours().await.context("not our cluster")?;
+            let urls = members.into_iter().flat_map(|member| member.peer_ur_ls);
+            cluster.introduce(node, &urls.collect::<Vec<_>>())?;
             cluster.member(node)?.start()?;
             self.expect_end_of(node, false);
         }
@@ -357,10 +359,12 @@ impl Question {
             }
         };
         match (self, answer) {
-            (Self::Add(_), Err(status))
-                if status.message().contains("Peer URLs already exists") =>
-            {
-                Ok(Vec::new())
+            // Of too many learners one may be this very member.
+            (Self::Add(url), Err(status)) => {
+                let list = MemberListRequest { linearizable: true };
+                let members = cluster.member_list(list).await?.into_inner().members;
+                let added = members.iter().any(|member| member.peer_ur_ls.contains(url));
+                if added { Ok(members) } else { Err(status) }
             }
             (Self::Promote(_), Err(status))
                 if status
