@@ -14,6 +14,7 @@
 //! | [`judge`] | what a run must not show |
 //! | [`run`] | a cluster, clients and faults together; the judges and the report after |
 //! | [`canaries`] | planted bugs, until a judge catches each |
+//! | [`report`] | what a run looks like: one page that opens offline, the sentence, the matrix |
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
 //! | [`traps`] | the thirty traps of the etcd API, one test each, on etcd and on Quorate |
@@ -37,6 +38,7 @@ pub mod history;
 pub mod judge;
 pub mod observe;
 pub mod raw;
+pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod traps;
