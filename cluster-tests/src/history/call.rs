@@ -18,7 +18,7 @@ pub enum Call {
     KeepAlive { id: i64 },
 }
 
-/// Keys from `key` up to `end`, or `key` alone.
+/// Keys from `key` up to `end`, or `key` alone; an `end` of one zero byte is the end of all keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Range {
@@ -32,7 +32,23 @@ pub struct Range {
     pub serializable: bool,
 }
 
+/// The end of all keys, in etcd's words; as a key, the first of all.
+const ALL: &str = "\0";
+
 impl Range {
+    /// Every key of the store.
+    pub fn all() -> Self {
+        Self {
+            key: ALL.to_owned(),
+            end: Some(ALL.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    pub fn is_all(&self) -> bool {
+        self.key == ALL && self.end.as_deref() == Some(ALL)
+    }
+
     pub fn one(key: impl Into<String>) -> Self {
         Self {
             key: key.into(),
@@ -56,8 +72,9 @@ impl Range {
     }
 
     pub fn contains(&self, key: &str) -> bool {
-        match &self.end {
-            Some(end) => *self.key <= *key && *key < **end,
+        match self.end.as_deref() {
+            Some(ALL) => *self.key <= *key,
+            Some(end) => *self.key <= *key && *key < *end,
             None => self.key == key,
         }
     }
@@ -310,6 +327,7 @@ mod tests {
         let range = Range::prefix("bank/");
         assert!(range.contains("bank/1") && !range.contains("bank0") && !range.contains("bank"));
         assert_eq!(range.end.as_deref(), Some("bank0"));
+        assert!(Range::all().contains("bank/1") && Range::all().is_all());
     }
 
     #[test]
