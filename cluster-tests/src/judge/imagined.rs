@@ -99,7 +99,12 @@ impl Imagined {
             self.call(client, call)
         } else {
             let (state, revision) = (self.state.clone(), self.revision);
-            let told: Vec<usize> = self.recording.watches.iter().map(|w| w.told.len()).collect();
+            let told: Vec<usize> = self
+                .recording
+                .watches
+                .iter()
+                .map(|w| w.told.len())
+                .collect();
             let number = self.call(client, call);
             for (stream, told) in self.recording.watches.iter_mut().zip(told) {
                 stream.told.truncate(told);
@@ -158,7 +163,7 @@ impl Imagined {
         let mut events = Vec::new();
         let done = acts.iter().map(|act| self.act(act, at, &mut events));
         let done = done.collect();
-        self.commit(events);
+        self.commit(&events);
         Answer::Txn { succeeded, done }
     }
 
@@ -170,7 +175,9 @@ impl Imagined {
                 let pair = Pair {
                     key: key.clone(),
                     value: value.clone(),
-                    create_revision: previous.as_ref().map_or(at, |before| before.create_revision),
+                    create_revision: previous
+                        .as_ref()
+                        .map_or(at, |before| before.create_revision),
                     mod_revision: at,
                     version: previous.as_ref().map_or(0, |before| before.version) + 1,
                     lease: *lease,
@@ -217,10 +224,10 @@ impl Imagined {
         for pair in &gone {
             self.remove(pair, at, &mut events);
         }
-        self.commit(events);
+        self.commit(&events);
     }
 
-    fn commit(&mut self, events: Vec<Event>) {
+    fn commit(&mut self, events: &[Event]) {
         if events.is_empty() {
             return;
         }
@@ -294,11 +301,7 @@ pub fn finding(judge: fn(&Case<'_>) -> Vec<Finding>, name: &str, recording: &Rec
     named.next().unwrap()
 }
 
-pub fn verdict(
-    judge: fn(&Case<'_>) -> Vec<Finding>,
-    name: &str,
-    recording: &Recording,
-) -> Verdict {
+pub fn verdict(judge: fn(&Case<'_>) -> Vec<Finding>, name: &str, recording: &Recording) -> Verdict {
     finding(judge, name, recording).verdict
 }
 

@@ -14,7 +14,7 @@ fn folder() -> Option<PathBuf> {
     folders.find(|folder| folder.join("verdicts.txt").is_file())
 }
 
-/// One line a call or its answer: `INFO  jepsen.util - 4	:ok	:cas	[1 2]`.
+/// One line a call or its answer: `INFO  jepsen.util - 4 :ok :cas [1 2]`, with tabs.
 fn read<'a>(text: &'a str, values: &mut Values<'a>) -> (Vec<Step>, Vec<Span>) {
     let mut steps: Vec<Step> = Vec::new();
     let mut spans: Vec<Span> = Vec::new();
@@ -37,7 +37,14 @@ fn read<'a>(text: &'a str, values: &mut Values<'a>) -> (Vec<Step>, Vec<Span>) {
         let Some((call, asked)) = open.remove(process) else {
             continue;
         };
-        finish(&mut steps[call], &mut spans[call], (kind, what, of), &asked, at, values);
+        finish(
+            &mut steps[call],
+            &mut spans[call],
+            (kind, what, of),
+            &asked,
+            at,
+            values,
+        );
     }
     // What was never answered at all: it may have been done.
     for (call, asked) in open.into_values() {
@@ -72,7 +79,11 @@ fn finish<'a>(
         (":read", _) if kind != ":ok" => {}
         (":read", _) => {
             let told = told.first().copied().unwrap_or("nil");
-            let state = if told == "nil" { ABSENT } else { plain::value(values, told) };
+            let state = if told == "nil" {
+                ABSENT
+            } else {
+                plain::value(values, told)
+            };
             *step = plain::read(state);
         }
         (":write", [value]) => *step = plain::write(plain::value(values, value)),

@@ -114,7 +114,9 @@ fn registers(operations: &[Operation]) -> BTreeMap<&str, Register<'_>> {
                 let register = registers.entry(key).or_default();
                 let step = register::step(operation, &mut register.values)?;
                 register.steps.push(step);
-                register.spans.push((operation.invoked, operation.settled()));
+                register
+                    .spans
+                    .push((operation.invoked, operation.settled()));
                 register.numbers.push(number);
                 Some(())
             });
@@ -123,7 +125,11 @@ fn registers(operations: &[Operation]) -> BTreeMap<&str, Register<'_>> {
         }
     }
     registers.retain(|key, register| {
-        !unfit.covers(key) && register.steps.iter().any(|step| step.written().next().is_some())
+        !unfit.covers(key)
+            && register
+                .steps
+                .iter()
+                .any(|step| step.written().next().is_some())
     });
     for register in registers.values_mut() {
         register.leave_out_what_nobody_saw();
@@ -213,7 +219,11 @@ impl Register<'_> {
         let few = shrink::shrink(self, stuck);
         let mut state = ABSENT;
         for call in longest {
-            state = self.steps.get(*call).and_then(|step| step.apply(state, &self.values)).unwrap_or(state);
+            state = self
+                .steps
+                .get(*call)
+                .and_then(|step| step.apply(state, &self.values))
+                .unwrap_or(state);
         }
         let number = self.number(stuck);
         let offender = case.operation(number);

@@ -170,9 +170,10 @@ pub fn only_key(call: &Call) -> Option<&str> {
             let first = keys.next()??;
             keys.all(|key| key == Some(first)).then_some(first)
         }
-        Call::Compact { .. } | Call::Grant { .. } | Call::Revoke { .. } | Call::KeepAlive { .. } => {
-            None
-        }
+        Call::Compact { .. }
+        | Call::Grant { .. }
+        | Call::Revoke { .. }
+        | Call::KeepAlive { .. } => None,
     }
 }
 

@@ -37,7 +37,9 @@ pub fn shrink(register: &Register<'_>, stuck: usize) -> Vec<usize> {
             let mut fewer = kept.clone();
             let out: Vec<usize> = fewer.drain(from..to).collect();
             let fine = !out.is_empty()
-                && out.iter().all(|step| goes_unnoticed(register, &steps, *step, &fewer))
+                && out
+                    .iter()
+                    .all(|step| goes_unnoticed(register, &steps, *step, &fewer))
                 && is_illegal(register, &steps, &fewer);
             if fine {
                 kept = fewer;
@@ -103,13 +105,20 @@ fn goes_unnoticed(register: &Register<'_>, steps: &[Step], step: usize, rest: &[
                 .get(*other)
                 .is_some_and(|other| other.is_blind() || other.found() == Some(value));
             let when = register.spans.get(*other).copied().unwrap_or_default();
-            !seen || origin && (when.1 < span.0 || is_overwritten(register, steps, rest, *span, when))
+            !seen
+                || origin && (when.1 < span.0 || is_overwritten(register, steps, rest, *span, when))
         })
     })
 }
 
 /// Whether some write of `rest` lies wholly between the two, whatever the order.
-fn is_overwritten(register: &Register<'_>, steps: &[Step], rest: &[usize], write: Span, read: Span) -> bool {
+fn is_overwritten(
+    register: &Register<'_>,
+    steps: &[Step],
+    rest: &[usize],
+    write: Span,
+    read: Span,
+) -> bool {
     rest.iter().any(|other| {
         let span = register.spans.get(*other).copied().unwrap_or_default();
         let writes = steps.get(*other).is_some_and(always_writes);

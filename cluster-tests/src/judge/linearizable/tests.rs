@@ -29,7 +29,10 @@ fn busy(count: usize) -> Imagined {
         match turn % 7 {
             0 | 1 => store.put(&client, &key, &format!("v{turn}")),
             2 => store.delete(&client, &key),
-            3 => store.call(&client, swap(&key, &format!("v{}", turn - 3), &format!("w{turn}"))),
+            3 => store.call(
+                &client,
+                swap(&key, &format!("v{}", turn - 3), &format!("w{turn}")),
+            ),
             _ => store.get(&client, &key),
         };
     }

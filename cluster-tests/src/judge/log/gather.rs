@@ -61,7 +61,11 @@ impl<'a> Gatherer<'a> {
         self.log.last = self.log.last.max(header.revision);
         let start = self.changes.len();
         if let (Call::Txn(txn), Answer::Txn { succeeded, done }) = (&operation.call, answer) {
-            let acts = if *succeeded { &txn.then } else { &txn.otherwise };
+            let acts = if *succeeded {
+                &txn.then
+            } else {
+                &txn.otherwise
+            };
             for (act, done) in acts.iter().zip(done) {
                 self.done(act, done, header.revision);
             }
@@ -270,7 +274,10 @@ impl<'a> Gatherer<'a> {
                 if let Some(pair) = &event.previous {
                     self.part(pair, &mut parts);
                 }
-                if self.log.has_gap(event.kv.mod_revision, event.kv.mod_revision) {
+                if self
+                    .log
+                    .has_gap(event.kv.mod_revision, event.kv.mod_revision)
+                {
                     parts.push(self.event(event));
                 }
             }

@@ -28,7 +28,8 @@ impl<'a> Keys<'a> {
     pub fn sort(&mut self) {
         self.sorted = (0..self.names.len()).collect();
         let names = &self.names;
-        self.sorted.sort_unstable_by_key(|number| names.get(*number));
+        self.sorted
+            .sort_unstable_by_key(|number| names.get(*number));
     }
 
     pub fn find(&self, name: &str) -> Option<KeyId> {

@@ -89,7 +89,9 @@ impl<'a> Log<'a> {
 
     /// Known revisions from `from` to `to`, both included.
     pub fn between(&self, from: i64, to: i64) -> &[Revision] {
-        let start = self.revisions.partition_point(|entry| entry.revision < from);
+        let start = self
+            .revisions
+            .partition_point(|entry| entry.revision < from);
         let end = self.revisions.partition_point(|entry| entry.revision <= to);
         self.revisions.get(start..end).unwrap_or_default()
     }

@@ -41,6 +41,9 @@ impl fmt::Display for View<'_> {
     }
 }
 
+/// A change of a key: its value and lease from now on; none: it is deleted.
+pub type Change<'a> = (&'a str, Option<(&'a str, i64)>);
+
 /// Nobody said what was written there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap;
@@ -113,15 +116,11 @@ impl<'a> Log<'a> {
         Ok(true)
     }
 
-    /// What a branch would change, done on the state at `revision`: (key, value and lease).
+    /// What a branch would change, done on the state at `revision`, by key.
     ///
     /// # Errors
     /// A gap leaves one of the keys unknown.
-    pub fn effects<'t>(
-        &self,
-        acts: &'t [Act],
-        revision: i64,
-    ) -> Result<Vec<(&'t str, Option<(&'t str, i64)>)>, Gap>
+    pub fn effects<'t>(&self, acts: &'t [Act], revision: i64) -> Result<Vec<Change<'t>>, Gap>
     where
         'a: 't,
     {

@@ -166,7 +166,13 @@ fn differs(key: &str, expected: Option<View<'_>>, told: Option<&Pair>) -> Judgem
         }
         _ => format!("An answer shows {key} as it was not at that revision"),
     };
-    wrong(&title, in_words(key, told), view_in_words(key, expected), Some(key), revisions)
+    wrong(
+        &title,
+        in_words(key, told),
+        view_in_words(key, expected),
+        Some(key),
+        revisions,
+    )
 }
 
 fn in_words(key: &str, pair: Option<&Pair>) -> String {
@@ -215,7 +221,11 @@ fn check_txn(
             format!("the comparisons {branch}"),
             words.join(", "),
             keys.first().copied(),
-            views.iter().flatten().map(|view| view.mod_revision).collect(),
+            views
+                .iter()
+                .flatten()
+                .map(|view| view.mod_revision)
+                .collect(),
         );
     }
     if acts.len() != done.len() {

@@ -15,11 +15,9 @@ use crate::history::operation::Outcome;
 use crate::judge::case::Case;
 use crate::judge::finding::{Finding, Violation};
 use crate::judge::log::Revision;
+use crate::judge::log::state::Change;
 use crate::workload::Workload;
 use rustc_hash::{FxHashMap, FxHashSet};
-
-/// A change as (key, value and lease; none: deleted).
-type Change<'a> = (&'a str, Option<(&'a str, i64)>);
 
 /// Requests without an acknowledgement, by what they might have done.
 #[derive(Default)]
@@ -106,7 +104,13 @@ pub fn finding(case: &Case<'_>, floors: &[Floor]) -> Finding {
         summary.push_str(&format!("; {foreign} changes by others"));
     }
     let evaluated = (told + unmade.len() + expired) as u64;
-    Finding::of(EXACTLY_ONCE, EXACTLY_ONCE_PROMISE, evaluated, summary, violations)
+    Finding::of(
+        EXACTLY_ONCE,
+        EXACTLY_ONCE_PROMISE,
+        evaluated,
+        summary,
+        violations,
+    )
 }
 
 fn unanswered(case: &Case<'_>) -> usize {
@@ -265,7 +269,9 @@ fn violation<'a>(
     let (title, explanation, operations) = if !may.is_empty() {
         (
             "A write happened twice",
-            format!("at revision {at} {words}; every request that might have done it did so before"),
+            format!(
+                "at revision {at} {words}; every request that might have done it did so before"
+            ),
             may.to_vec(),
         )
     } else if !guilty.is_empty() {
@@ -286,7 +292,9 @@ fn violation<'a>(
     } else {
         (
             "A change that nobody asked for",
-            format!("at revision {at} {words}; no client asked for that, and no lease ended with it"),
+            format!(
+                "at revision {at} {words}; no client asked for that, and no lease ended with it"
+            ),
             Vec::new(),
         )
     };

@@ -87,7 +87,13 @@ fn revisions(case: &Case<'_>) -> Finding {
         ));
     }
     let evaluated = replay.checked + chained;
-    Finding::of(REVISIONS, REVISIONS_PROMISE, evaluated, summary, replay.violations)
+    Finding::of(
+        REVISIONS,
+        REVISIONS_PROMISE,
+        evaluated,
+        summary,
+        replay.violations,
+    )
 }
 
 /// The write that made a revision, if a client was told of it.

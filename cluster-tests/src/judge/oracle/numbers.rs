@@ -54,7 +54,10 @@ fn violation(case: &Case<'_>, key: &str, before: &Version<'_>, now: &Version<'_>
     let (title, explanation) = match now.value {
         None => (
             format!("{key} was deleted while it was not there"),
-            format!("revision {} deletes {key}, which was not there", now.revision),
+            format!(
+                "revision {} deletes {key}, which was not there",
+                now.revision
+            ),
         ),
         Some(value) => (
             format!("The numbers of {key} do not follow from its history"),
@@ -72,7 +75,11 @@ fn violation(case: &Case<'_>, key: &str, before: &Version<'_>, now: &Version<'_>
     Violation {
         title,
         explanation,
-        contradicts: format!("{key}: {}, from revision {}", state(before), before.revision),
+        contradicts: format!(
+            "{key}: {}, from revision {}",
+            state(before),
+            before.revision
+        ),
         operations: case.in_order(operations),
         offender: writer(case, now.revision),
         watch: told,

@@ -31,12 +31,19 @@ fn busy(count: usize) -> Imagined {
             2 => store.delete(&client, &key),
             3 => {
                 let (one, other) = (format!("v{turn}"), format!("w{turn}"));
-                store.call("bank.1", transfer(("bank/1", 0, &one), ("bank/2", 0, &other)))
+                store.call(
+                    "bank.1",
+                    transfer(("bank/1", 0, &one), ("bank/2", 0, &other)),
+                )
             }
             4 => store.delete("bank.1", "bank/1"),
             5 if store.keeps_past => {
                 let revision = (store.revision - 3).max(1);
-                let range = Range { revision, limit: 3, ..Range::prefix("register/") };
+                let range = Range {
+                    revision,
+                    limit: 3,
+                    ..Range::prefix("register/")
+                };
                 store.call(&client, Call::Range(range))
             }
             _ => store.get(&client, &key),
@@ -47,7 +54,9 @@ fn busy(count: usize) -> Imagined {
 
 fn all(recording: &Recording) -> Vec<(String, Verdict)> {
     let findings = judge(&Case::new(recording)).into_iter();
-    findings.map(|finding| (finding.judge, finding.verdict)).collect()
+    findings
+        .map(|finding| (finding.judge, finding.verdict))
+        .collect()
 }
 
 #[test]
@@ -73,7 +82,13 @@ fn without_a_witness_nothing_is_guessed() {
         assert_eq!(finding.verdict, Verdict::Passed, "{finding:#?}");
     }
     let found = finding(judge, REVISIONS, &recording);
-    assert!(found.summary.contains("1 revisions are not known, 2 answers"), "{}", found.summary);
+    assert!(
+        found
+            .summary
+            .contains("1 revisions are not known, 2 answers"),
+        "{}",
+        found.summary
+    );
 }
 
 #[test]
@@ -129,7 +144,10 @@ fn a_wrong_branch_fails() {
     let txn = store.call("bank.0", transfer(("bank/1", 9, "4"), ("bank/2", 0, "1")));
     let mut recording = store.end();
     assert_eq!(verdict(judge, REVISIONS, &recording), Verdict::Passed);
-    *answer_of(&mut recording, txn) = Answer::Txn { succeeded: true, done: vec![] };
+    *answer_of(&mut recording, txn) = Answer::Txn {
+        succeeded: true,
+        done: vec![],
+    };
     let found = finding(judge, REVISIONS, &recording);
     assert_eq!(found.verdict, Verdict::Failed);
     assert!(found.violations[0].title.contains("wrong branch"));
@@ -163,7 +181,13 @@ fn an_event_with_a_wrong_version_fails() {
     let mut store = Imagined::new();
     store.unknown("register.0", Call::Txn(Txn::put("register/a", "1")), true);
     let mut recording = store.end();
-    assert_eq!(all(&recording).iter().filter(|(_, one)| *one == Verdict::Passed).count(), 3);
+    assert_eq!(
+        all(&recording)
+            .iter()
+            .filter(|(_, one)| *one == Verdict::Passed)
+            .count(),
+        3
+    );
     events_of(&mut recording, 0, 1)[0].kv.version = 2;
     assert_eq!(verdict(judge, REVISIONS, &recording), Verdict::Failed);
 }
@@ -210,8 +234,18 @@ fn half_a_transaction_fails() {
 #[test]
 fn a_change_that_nobody_asked_for_fails_and_the_end_of_a_lease_does_not() {
     let mut store = Imagined::new();
-    let put = Act::Put { key: "lease/a".into(), value: "1".into(), lease: 7 };
-    store.call("lease.0", Call::Txn(Txn { then: vec![put], ..Txn::default() }));
+    let put = Act::Put {
+        key: "lease/a".into(),
+        value: "1".into(),
+        lease: 7,
+    };
+    store.call(
+        "lease.0",
+        Call::Txn(Txn {
+            then: vec![put],
+            ..Txn::default()
+        }),
+    );
     store.put("register.0", "register/a", "1");
     store.expire(7);
     let mut recording = store.end();
