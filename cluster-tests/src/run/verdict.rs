@@ -4,6 +4,7 @@ use super::plan::Plan;
 use crate::history::recording::Recording;
 use crate::judge::finding::{Finding, Verdict};
 use crate::judge::judge;
+use crate::report::{self, Summary};
 use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 
@@ -30,11 +31,9 @@ pub fn conclude(recording: &Recording, dir: &Path, control: Option<&Path>) -> Re
     let findings = judge(recording);
     let text = serde_json::to_string_pretty(&findings).context("findings")?;
     std::fs::write(dir.join("findings.json"), text).context("write findings.json")?;
-    let _ = control;
-    Ok(Judged {
-        findings,
-        report: dir.join("report.html"),
-    })
+    let control = control.map(Summary::load).transpose()?;
+    let report = report::write(dir, recording, &findings, control.as_ref())?;
+    Ok(Judged { findings, report })
 }
 
 /// A few lines for the terminal.
