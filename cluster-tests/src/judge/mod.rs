@@ -1,35 +1,60 @@
-//! What a run must not show. A judge reads a [`Recording`] and answers a [`Finding`].
+//! What a run must not show. A judge reads a [`Case`] (the [`Recording`], with the log that it claims)
+//! and answers with [`Finding`]s.
 //!
 //! A judge is a pure function, so what it says of a recording it will say again. It must reject what
 //! is wrong (each has histories made by hand that it must reject) and accept what is right (a real
 //! etcd's). One that cannot decide within its budget says *unknown*, which fails the run; one that had
 //! nothing to judge says so, which does not pass for having judged.
+//!
+//! | judge | what it holds |
+//! |---|---|
+//! | [`linearizable`] | every key behaves as one copy; knows no revisions |
+//! | [`oracle`] | every answer is the state at the revision that it claims |
+//! | [`watch`] | nine promises of etcd's to watchers, five of ours |
+//! | [`liveness`] | the cluster serves while a majority can talk, and soon after each fault |
+//! | [`raft`] | one leader a term; terms, order and progress of indices |
+//! | [`coverage`] | a run that proves nothing fails |
+//!
+//! Beneath them: [`case`], [`log`] (the order of all writes, as the run claims it), [`finding`].
 
+pub mod case;
 pub mod coverage;
 pub mod finding;
+pub mod linearizable;
 pub mod liveness;
+pub mod log;
+pub mod oracle;
 pub mod raft;
+pub mod watch;
+
+#[cfg(test)]
+pub mod imagined;
 
 use crate::history::recording::Recording;
+use case::Case;
 use finding::Finding;
 
-/// A judge's name and what it does.
-pub type Judge = (&'static str, fn(&Recording) -> Finding);
+/// A judge may hold several promises: a finding for each.
+pub type Judge = fn(&Case<'_>) -> Vec<Finding>;
 
 /// All of them, in the order of the report.
 pub const JUDGES: &[Judge] = &[
-    ("liveness-during", liveness::during),
-    ("liveness-recovery", liveness::recovery),
-    ("liveness-elections", liveness::elections),
-    ("raft-one-leader", raft::one_leader),
-    ("raft-terms-rise", raft::terms_rise),
-    ("raft-order", raft::order),
-    ("raft-progress", raft::progress),
-    ("coverage-faults", coverage::faults),
-    ("coverage-load", coverage::load),
+    linearizable::judge,
+    oracle::judge,
+    watch::judge,
+    |case| vec![liveness::during(case.recording)],
+    |case| vec![liveness::recovery(case.recording)],
+    |case| vec![liveness::elections(case.recording)],
+    |case| vec![raft::one_leader(case.recording)],
+    |case| vec![raft::terms_rise(case.recording)],
+    |case| vec![raft::order(case.recording)],
+    |case| vec![raft::progress(case.recording)],
+    |case| vec![coverage::faults(case.recording)],
+    |case| vec![coverage::load(case.recording)],
 ];
 
 /// Asks every judge.
 pub fn judge(recording: &Recording) -> Vec<Finding> {
-    JUDGES.iter().map(|(_, judge)| judge(recording)).collect()
+    let case = Case::new(recording);
+    JUDGES.iter().flat_map(|judge| judge(&case)).collect()
 }

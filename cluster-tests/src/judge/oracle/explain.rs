@@ -17,6 +17,7 @@ use crate::judge::finding::{Finding, Violation};
 use crate::judge::log::Revision;
 use crate::judge::log::state::Change;
 use crate::workload::Workload;
+use crate::workload::probe::PROBE;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Requests without an acknowledgement, by what they might have done.
@@ -123,7 +124,7 @@ fn unanswered(case: &Case<'_>) -> usize {
 /// Keys of workloads; others are somebody else's.
 fn is_ours(key: &str) -> bool {
     let workload = key.split_once('/').map(|(workload, _)| workload);
-    workload.is_some_and(|name| Workload::ALL.iter().any(|one| one.name() == name))
+    workload.is_some_and(|name| name == PROBE || Workload::ALL.iter().any(|one| one.name() == name))
 }
 
 fn changes<'a>(case: &Case<'a>, revision: &Revision) -> Vec<Change<'a>> {
