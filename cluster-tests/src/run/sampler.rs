@@ -97,7 +97,7 @@ impl Sampler {
                 if let Ok(seen) = observer.look(false, GLANCE).await
                     && board.boots.of(node) == boot
                 {
-                    board.note(sample(at, node, boot, seen));
+                    board.note(sample(at, node, boot, &seen));
                 } else {
                     board.publish();
                 }
@@ -150,7 +150,7 @@ impl Board {
     }
 }
 
-fn sample(at: u64, node: usize, boot: u32, seen: Observation) -> Sample {
+fn sample(at: u64, node: usize, boot: u32, seen: &Observation) -> Sample {
     let role = if seen.learner {
         "learner".to_owned()
     } else {

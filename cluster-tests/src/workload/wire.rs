@@ -186,6 +186,10 @@ fn header(header: Option<&ResponseHeader>) -> Header {
 }
 
 /// A pair as the store holds it.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "it is mapped over answers that are used up"
+)]
 pub fn pair(kv: KeyValue) -> Pair {
     Pair {
         key: text(&kv.key),

@@ -164,6 +164,7 @@ impl<'a> Stream<'a> {
         Some(created.revision + 1)
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "callers format it for this")]
     fn violation(
         self,
         case: &Case<'_>,
