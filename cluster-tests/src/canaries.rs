@@ -53,20 +53,23 @@ const HUNTS: &[Hunt] = &[
         &[Workload::Register],
         &["isolate-leader", "pause-leader"],
     ),
-    hunt(
-        "acknowledge-before-fsync",
-        &[Workload::Register, Workload::Set],
-        &["power-cut"],
-    ),
+    // It shows if no member is lucky enough to keep all.
+    Hunt {
+        seconds: 30,
+        ..hunt(
+            "acknowledge-before-fsync",
+            &[Workload::Register, Workload::Set],
+            &["power-cut"],
+        )
+    },
     // Those who come back remember an older term.
     hunt("vote-not-durable", &[Workload::Register], &["kill-all"]),
     // Long enough that the follower needs a snapshot, under watchers who stay with it.
     Hunt {
-        seconds: 30,
-        rate: 1000,
+        rate: 2000,
         ..hunt(
             "watch-over-snapshot-gap",
-            &[Workload::Watch, Workload::Register],
+            &[Workload::Watch, Workload::Register, Workload::Append],
             &["isolate-follower"],
         )
     },
@@ -82,12 +85,16 @@ const HUNTS: &[Hunt] = &[
         &[Workload::Compaction],
         &["kill-one"],
     ),
-    // A compaction flushes the state: a member that was killed has something to go on from.
-    hunt(
-        "revision-reused-after-crash",
-        &[Workload::Register, Workload::Compaction],
-        &["kill-one"],
-    ),
+    // Snapshots and compactions flush the state: after some of them a member that was killed has
+    // something to go on from.
+    Hunt {
+        seconds: 30,
+        ..hunt(
+            "revision-reused-after-crash",
+            &[Workload::Register, Workload::Compaction],
+            &["kill-one", "crash-loop"],
+        )
+    },
     hunt(
         "lease-expiry-by-local-clock",
         &[Workload::Lease],
@@ -110,11 +117,16 @@ const HUNTS: &[Hunt] = &[
         &[Workload::Watch],
         &["isolate-follower"],
     ),
-    hunt(
-        "unknown-proposal-retried",
-        &[Workload::Append, Workload::Register, Workload::Set],
-        &["kill-leader", "pause-leader"],
-    ),
+    // A batch that is with the leader when its link goes.
+    Hunt {
+        seconds: 30,
+        rate: 2000,
+        ..hunt(
+            "unknown-proposal-retried",
+            &[Workload::Append, Workload::Register, Workload::Set],
+            &["flapping", "flapping-leader", "kill-leader"],
+        )
+    },
 ];
 
 /// What is asked for.

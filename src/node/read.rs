@@ -5,6 +5,7 @@
 //! reads: a restarted follower forgets the lease it gave.
 
 use super::{NodeError, NodeMeters};
+use crate::canary::{Canary, planted};
 use crate::proto::peer;
 use crate::raft::{Consensus, LeaderHint, Links, MemberNode};
 use crate::types::{NodeId, Position};
@@ -133,6 +134,10 @@ impl Rounds {
     /// One confirmation by a quorum: the position to wait for.
     async fn round(&self, leader: LeaderHint) -> Option<Position> {
         if leader == LeaderHint::Nobody {
+            // Planted: a leader that may be none any more is asked all the same.
+            if planted(Canary::LeaseReadWithoutBound) {
+                return self.consensus.read_index().await.ok();
+            }
             return None;
         }
         let begun = Instant::now();

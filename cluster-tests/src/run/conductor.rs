@@ -155,7 +155,11 @@ impl Conductor {
             self.end_what_is_over(interrupted).await;
             self.welcome(watchers).await;
             if let Err(error) = self.make_it_so().await {
-                self.trouble.push(format!("{error:#}"));
+                let trouble = format!("{error:#}");
+                // A member that ends whenever it is started does so many times a second.
+                if !self.trouble.contains(&trouble) {
+                    self.trouble.push(trouble);
+                }
             }
             let done = self.active.is_empty();
             let over = Duration::from_millis(schedule.ends_ms) <= elapsed;
