@@ -31,6 +31,8 @@ pub enum Verdict {
     /// The run had nothing for this judge: its workload was not asked for, or this cluster does not
     /// tell what it needs.
     NotApplicable,
+    /// It failed in a way that this server is known for ([`super::known`]). Does not fail the run.
+    Known,
     /// It could not decide within its budget. Fails the run.
     Unknown,
     Failed,

@@ -71,6 +71,11 @@ impl Imagined {
         self.call(client, Call::Txn(Txn::delete(Range::one(key))))
     }
 
+    /// 0: the key is not there.
+    pub fn revision_of(&self, key: &str) -> i64 {
+        self.state.get(key).map_or(0, |pair| pair.mod_revision)
+    }
+
     /// Done at once and answered rightly; its number in the recording.
     pub fn call(&mut self, client: &str, call: Call) -> usize {
         let answer = self.answer(&call);

@@ -11,20 +11,37 @@
 //! | [`linearizable`] | every key behaves as one copy; knows no revisions |
 //! | [`oracle`] | every answer is the state at the revision that it claims |
 //! | [`watch`] | nine promises of etcd's to watchers, five of ours |
+//! | [`durability`] | nothing acknowledged is lost, on any member; all members are the same |
+//! | [`append`] | transactions over several lists have one order: no circles |
+//! | [`bank`] | the total is what it was |
+//! | [`set`] | what was added stays |
+//! | [`serializable`] | what may be old was, and a member never goes back |
+//! | [`lease`] | a key lives as long as its lease, not less and not much more |
+//! | [`lock`] | guarded work happens in the order of its tokens |
+//! | [`compaction`] | the past is there until it is compacted |
 //! | [`liveness`] | the cluster serves while a majority can talk, and soon after each fault |
 //! | [`raft`] | one leader a term; terms, order and progress of indices |
 //! | [`coverage`] | a run that proves nothing fails |
 //!
-//! Beneath them: [`case`], [`log`] (the order of all writes, as the run claims it), [`finding`].
+//! Beneath them: [`known`] (real faults of old servers), [`case`], [`log`] (the order of all writes, as the run claims it), [`finding`].
 
+pub mod append;
+pub mod bank;
 pub mod case;
+pub mod compaction;
 pub mod coverage;
+pub mod durability;
 pub mod finding;
+pub mod known;
+pub mod lease;
 pub mod linearizable;
 pub mod liveness;
+pub mod lock;
 pub mod log;
 pub mod oracle;
 pub mod raft;
+pub mod serializable;
+pub mod set;
 pub mod watch;
 
 #[cfg(test)]
@@ -41,7 +58,15 @@ pub type Judge = fn(&Case<'_>) -> Vec<Finding>;
 pub const JUDGES: &[Judge] = &[
     linearizable::judge,
     oracle::judge,
+    durability::judge,
     watch::judge,
+    append::judge,
+    bank::judge,
+    set::judge,
+    serializable::judge,
+    lease::judge,
+    lock::judge,
+    compaction::judge,
     |case| vec![liveness::during(case.recording)],
     |case| vec![liveness::recovery(case.recording)],
     |case| vec![liveness::elections(case.recording)],
@@ -56,5 +81,7 @@ pub const JUDGES: &[Judge] = &[
 /// Asks every judge.
 pub fn judge(recording: &Recording) -> Vec<Finding> {
     let case = Case::new(recording);
-    JUDGES.iter().flat_map(|judge| judge(&case)).collect()
+    let mut findings: Vec<Finding> = JUDGES.iter().flat_map(|judge| judge(&case)).collect();
+    known::mark(&recording.about.server, &mut findings);
+    findings
 }

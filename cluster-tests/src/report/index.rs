@@ -44,6 +44,8 @@ pub struct Plan {
 pub enum Cell {
     NotApplicable,
     Passed,
+    /// Failed, as this server is known to.
+    Known,
     NotRun,
     Undecided,
     Failed,
@@ -54,6 +56,7 @@ impl Cell {
         match self {
             Self::NotApplicable => "–",
             Self::Passed => "passed",
+            Self::Known => "known fault",
             Self::NotRun => "not run",
             Self::Undecided => "undecided",
             Self::Failed => "failed",
@@ -64,6 +67,7 @@ impl Cell {
         match self {
             Self::NotApplicable => "na",
             Self::Passed => "passed",
+            Self::Known => "undecided",
             Self::NotRun => "not-run",
             Self::Undecided => "undecided",
             Self::Failed => "failed",
@@ -118,6 +122,7 @@ pub fn of_judge<'a>(
         let cell = match finding.verdict {
             Verdict::Passed => Cell::Passed,
             Verdict::NotApplicable => Cell::NotApplicable,
+            Verdict::Known => Cell::Known,
             Verdict::Unknown => Cell::Undecided,
             Verdict::Failed => Cell::Failed,
         };

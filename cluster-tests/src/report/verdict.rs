@@ -22,12 +22,12 @@ pub enum Overall {
     Troubled,
 }
 
-/// The judge that rejects runs in which too little happened.
+/// The judges that reject runs in which too little happened begin with this.
 pub const COVERAGE: &str = "coverage";
 
 pub fn overall(summary: &Summary, findings: &[Finding]) -> Overall {
     let failed = || findings.iter().filter(|f| f.verdict == Verdict::Failed);
-    if failed().any(|finding| finding.judge != COVERAGE) {
+    if failed().any(|finding| !finding.judge.starts_with(COVERAGE)) {
         Overall::Failed
     } else if findings.iter().any(|f| f.verdict == Verdict::Unknown) {
         Overall::Undecided
@@ -83,7 +83,10 @@ pub fn headline(summary: &Summary, findings: &[Finding]) -> Headline {
             recovery(summary)
         ),
         Overall::Failed => {
-            let broken: Vec<&&Finding> = failed.iter().filter(|f| f.judge != COVERAGE).collect();
+            let broken: Vec<&&Finding> = failed
+                .iter()
+                .filter(|f| !f.judge.starts_with(COVERAGE))
+                .collect();
             let judged = findings
                 .iter()
                 .filter(|f| f.verdict != Verdict::NotApplicable);

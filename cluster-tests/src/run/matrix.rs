@@ -47,6 +47,8 @@ pub enum Cell {
     Unknown,
     /// Nothing to judge.
     NotJudged,
+    /// It failed as this server is known to.
+    Known,
     /// Over the matrix's budget.
     NotRun,
     /// This cluster cannot have this fault.
@@ -58,6 +60,7 @@ impl Cell {
         match self {
             Self::Passed => "ok",
             Self::Failed => "FAILED",
+            Self::Known => "known",
             Self::Unknown => "UNKNOWN",
             Self::NotJudged => "-",
             Self::NotRun => "not run",
@@ -75,6 +78,7 @@ impl Cell {
         match worst {
             None | Some(Verdict::NotApplicable) => Self::NotJudged,
             Some(Verdict::Passed) => Self::Passed,
+            Some(Verdict::Known) => Self::Known,
             Some(Verdict::Unknown) => Self::Unknown,
             Some(Verdict::Failed) => Self::Failed,
         }

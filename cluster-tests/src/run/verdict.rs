@@ -42,6 +42,7 @@ pub fn print(recording: &Recording, judged: &Judged) {
         let mark = match finding.verdict {
             Verdict::Passed => "passed ",
             Verdict::NotApplicable => "-      ",
+            Verdict::Known => "known  ",
             Verdict::Unknown => "UNKNOWN",
             Verdict::Failed => "FAILED ",
         };

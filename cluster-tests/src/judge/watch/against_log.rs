@@ -26,7 +26,13 @@ pub(super) fn check(
             tally.evaluated(Check::PreviousPair, 1);
             tally.violation(Check::PreviousPair, || {
                 let why = format!("it did not ask for the pair before {}", in_words(event));
-                stream.violation(case, response, Some(event), "An unasked previous pair", why)
+                stream.violation(
+                    case,
+                    response,
+                    Some(event),
+                    "An unasked previous pair",
+                    &why,
+                )
             });
         }
     }
@@ -63,7 +69,7 @@ fn contents(
                 None => format!("it was told of {}, which never happened", full(event)),
             };
             let title = "A watcher is told of a change that was not made";
-            stream.violation(case, response, Some(event), title, why)
+            stream.violation(case, response, Some(event), title, &why)
         });
     }
     if event.kind == Kind::Put
@@ -81,7 +87,7 @@ fn contents(
                     before.map_or("nothing".to_owned(), |view| view.to_string())
                 );
                 let title = "An event is wrong about whether its key was new";
-                stream.violation(case, response, Some(event), title, why)
+                stream.violation(case, response, Some(event), title, &why)
             });
         }
     }
@@ -146,7 +152,7 @@ fn previous(
                 expected.map_or("nothing".to_owned(), |view| view.to_string())
             );
             let title = "A previous pair is not what was there before";
-            stream.violation(case, response, Some(event), title, why)
+            stream.violation(case, response, Some(event), title, &why)
         });
     }
 }
@@ -187,7 +193,7 @@ fn cancellations(
                     format!("nobody asked for a compaction at {compact_revision}")
                 };
                 let title = "A watcher is cut off from a past that was not compacted";
-                stream.violation(case, response, None, title, why)
+                stream.violation(case, response, None, title, &why)
             });
         }
     }
@@ -258,6 +264,7 @@ fn missing(
 ) -> u64 {
     let log = &case.log;
     let request = &stream.stream.request;
+    let told_at = stream.stream.told.get(response).map_or(0, |told| told.at);
     let mut unknown = 0;
     for revision in log.between(from, to) {
         unknown += u64::from(!revision.whole);
@@ -279,7 +286,10 @@ fn missing(
             if filtered || !request.range.contains(name) {
                 continue;
             }
-            let edge = deleted && compactions.iter().any(|(revision, _)| *revision == at);
+            let edge = deleted
+                && compactions
+                    .iter()
+                    .any(|(revision, asked)| *revision == at && *asked <= told_at);
             if edge {
                 tally.evaluated(Check::Edge, 1);
             }
@@ -328,6 +338,6 @@ fn lost(
         operations: operation.into_iter().collect(),
         offender: operation,
         key: Some(name.to_owned()),
-        ..stream.violation(case, response, None, title, why)
+        ..stream.violation(case, response, None, title, &why)
     }
 }

@@ -32,7 +32,7 @@ fn filter(case: &Case<'_>, stream: Stream<'_>, tally: &mut Tally) {
                     in_words(event)
                 );
                 let title = "A watcher is told of what it did not ask for";
-                stream.violation(case, response, Some(event), title, why)
+                stream.violation(case, response, Some(event), title, &why)
             });
         }
         if event.kv.mod_revision < begins {
@@ -42,7 +42,7 @@ fn filter(case: &Case<'_>, stream: Stream<'_>, tally: &mut Tally) {
                     in_words(event)
                 );
                 let title = "A watcher is told of what is older than its beginning";
-                stream.violation(case, response, Some(event), title, why)
+                stream.violation(case, response, Some(event), title, &why)
             });
         }
     }
@@ -57,7 +57,7 @@ fn order(case: &Case<'_>, stream: Stream<'_>, tally: &mut Tally) {
                 tally.violation(Check::Ordered, || {
                     let why = format!("after {} came {}", in_words(last), in_words(event));
                     let title = "A watcher is told of changes out of order";
-                    stream.violation(case, response, Some(event), title, why)
+                    stream.violation(case, response, Some(event), title, &why)
                 });
             }
         }
@@ -73,7 +73,7 @@ fn unique(case: &Case<'_>, stream: Stream<'_>, tally: &mut Tally) {
             tally.violation(Check::Unique, || {
                 let why = format!("it was told twice of {}", in_words(event));
                 let title = "A watcher is told of a change twice";
-                stream.violation(case, response, Some(event), title, why)
+                stream.violation(case, response, Some(event), title, &why)
             });
         }
     }
@@ -93,7 +93,7 @@ fn responses(case: &Case<'_>, stream: Stream<'_>, tally: &mut Tally) {
                     tally.violation(Check::Fragments, || {
                         let why = "progress came between the parts of a response".to_owned();
                         let title = "A response in parts is interrupted";
-                        stream.violation(case, response, None, title, why)
+                        stream.violation(case, response, None, title, &why)
                     });
                 }
                 continue;
@@ -109,7 +109,7 @@ fn responses(case: &Case<'_>, stream: Stream<'_>, tally: &mut Tally) {
                 tally.violation(Check::Atomic, || {
                     let why = format!("revision {before} came in two responses");
                     let title = "A transaction reaches a watcher in pieces";
-                    stream.violation(case, response, Some(first), title, why)
+                    stream.violation(case, response, Some(first), title, &why)
                 });
             }
         }
@@ -122,7 +122,7 @@ fn responses(case: &Case<'_>, stream: Stream<'_>, tally: &mut Tally) {
                         in_words(first)
                     );
                     let title = "A change comes after the word that all was told";
-                    stream.violation(case, response, Some(first), title, why)
+                    stream.violation(case, response, Some(first), title, &why)
                 });
             }
         }
@@ -132,7 +132,7 @@ fn responses(case: &Case<'_>, stream: Stream<'_>, tally: &mut Tally) {
                 tally.violation(Check::Fragments, || {
                     let why = "it was answered in parts and had not asked for them".to_owned();
                     let title = "An answer in parts that nobody asked for";
-                    stream.violation(case, response, Some(first), title, why)
+                    stream.violation(case, response, Some(first), title, &why)
                 });
             }
         }

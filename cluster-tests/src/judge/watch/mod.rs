@@ -171,7 +171,7 @@ impl<'a> Stream<'a> {
         response: usize,
         event: Option<&Event>,
         title: impl Into<String>,
-        explanation: String,
+        explanation: &str,
     ) -> Violation {
         let revision = event.map_or(0, |event| event.kv.mod_revision);
         let operation = super::oracle::writer(case, revision);

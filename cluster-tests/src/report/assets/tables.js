@@ -142,11 +142,11 @@ function compare() {
       el("tbody", {}, rows.map(([words, of]) => el("tr", {}, el("th", { scope: "row" }, words), el("td", { class: "number" }, of(S)), el("td", { class: "number" }, of(C))))))));
 }
 
-const VERDICTS = { passed: "✓ held", failed: "✕ broken", unknown: "? undecided", "not-applicable": "– not judged" };
+const VERDICTS = { passed: "✓ held", failed: "✕ broken", unknown: "? undecided", known: "✕ known fault", "not-applicable": "– not judged" };
 
 function judges() {
   const section = $("judges");
-  const order = { failed: 0, unknown: 1, passed: 2, "not-applicable": 3 };
+  const order = { failed: 0, unknown: 1, known: 2, passed: 3, "not-applicable": 4 };
   const rows = D.judges.slice().sort((a, b) => order[a.verdict] - order[b.verdict]);
   put(section,
     el("h2", {}, "Promises"),
