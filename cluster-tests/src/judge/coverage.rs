@@ -3,6 +3,7 @@
 //! | judge | what must have happened |
 //! |---|---|
 //! | `coverage-faults` | every fault that was asked for struck, unless this cluster cannot have it; a leader was struck, and replaced, if one was aimed at |
+//! | `coverage-judges` | each workload's judge had something to judge |
 //! | `coverage-load` | clients were answered before the faults, and inside each that leaves a majority; every workload and every member had its share |
 
 use super::finding::{Finding, Violation};
@@ -199,6 +200,49 @@ pub fn load(recording: &Recording) -> Finding {
         by_node.len()
     );
     let evaluated = recording.operations.len() as u64;
+    Finding::of(JUDGE, PROMISE, evaluated, summary, violations)
+}
+
+/// The judge that speaks for each workload.
+const SPEAKERS: &[(&str, &str)] = &[
+    ("register", "linearizable"),
+    ("set", "set"),
+    ("bank", "bank"),
+    ("append", "append"),
+    ("watch", "watch-reliable"),
+    ("lease", "lease-late"),
+    ("lock", "lock-fenced"),
+    ("compaction", "compaction"),
+    ("serializable", "serializable"),
+    ("kubernetes", "revisions"),
+];
+
+/// A workload that ran and whose judge had nothing to judge has shown nothing.
+pub fn judges(recording: &Recording, findings: &[Finding]) -> Finding {
+    const JUDGE: &str = "coverage-judges";
+    const PROMISE: &str = "Every workload gave its judge something to judge";
+    if recording.about.interrupted {
+        return Finding::not_applicable(JUDGE, PROMISE, "the run was interrupted");
+    }
+    let asked = &recording.about.workloads;
+    let due = SPEAKERS
+        .iter()
+        .filter(|(workload, _)| asked.iter().any(|asked| asked == workload));
+    let (mut evaluated, mut violations) = (0, Vec::new());
+    for (workload, judge) in due {
+        evaluated += 1;
+        let finding = findings.iter().find(|finding| finding.judge == *judge);
+        if finding.is_none_or(|finding| finding.evaluated == 0) {
+            violations.push(vacuous(
+                format!("{judge} had nothing to judge, though {workload} ran"),
+                "a property that was never looked at was not shown to hold",
+            ));
+        }
+    }
+    if evaluated == 0 {
+        return Finding::not_applicable(JUDGE, PROMISE, "no workloads were asked for");
+    }
+    let summary = format!("the judges of {evaluated} workloads");
     Finding::of(JUDGE, PROMISE, evaluated, summary, violations)
 }
 

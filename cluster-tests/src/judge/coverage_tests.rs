@@ -117,3 +117,21 @@ fn clients_that_did_not_work_are_vacuous() {
     run.operations.retain(|operation| operation.node != 3);
     assert_eq!(load(&run).verdict, Verdict::Failed);
 }
+
+#[test]
+fn a_workload_whose_judge_saw_nothing_proves_nothing() {
+    let recording = Recording {
+        about: About {
+            workloads: vec!["bank".to_owned(), "set".to_owned()],
+            ..About::default()
+        },
+        ..Recording::default()
+    };
+    let bank = Finding::passed("bank", "", 3, "");
+    let set = |evaluated| Finding::passed("set", "", evaluated, "");
+    let found = judges(&recording, &[bank.clone(), set(1)]);
+    assert_eq!(found.verdict, Verdict::Passed);
+    let found = judges(&recording, &[bank, set(0)]);
+    assert_eq!(found.verdict, Verdict::Failed);
+    assert_eq!(found.violations.len(), 1);
+}

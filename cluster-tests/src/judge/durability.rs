@@ -44,7 +44,7 @@ fn acknowledged(case: &Case<'_>) -> FxHashMap<usize, (i64, usize)> {
     let mut newest: FxHashMap<usize, (i64, usize)> = FxHashMap::default();
     for revision in &case.log.revisions {
         if let Some(operation) = revision.operation {
-            for key in &revision.keys {
+            for key in case.log.changed(revision) {
                 newest.insert(*key, (revision.revision, operation));
             }
         }

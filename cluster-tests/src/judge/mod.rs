@@ -82,6 +82,7 @@ pub const JUDGES: &[Judge] = &[
 pub fn judge(recording: &Recording) -> Vec<Finding> {
     let case = Case::new(recording);
     let mut findings: Vec<Finding> = JUDGES.iter().flat_map(|judge| judge(&case)).collect();
+    findings.push(coverage::judges(recording, &findings));
     known::mark(&recording.about.server, &mut findings);
     findings
 }

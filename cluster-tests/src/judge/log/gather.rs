@@ -2,7 +2,7 @@
 
 use super::keys::KeyId;
 use super::{Conflict, Log, Revision, Version};
-use crate::history::call::{Act, Answer, Call, Done, Pair, Txn};
+use crate::history::call::{Act, Answer, Call, Done, Pair};
 use crate::history::operation::Operation;
 use crate::history::recording::Recording;
 use crate::history::watch::{Event, Kind, Tidings, WatchStream};
@@ -52,9 +52,6 @@ impl<'a> Log<'a> {
 
 impl<'a> Gatherer<'a> {
     fn operation(&mut self, number: usize, operation: &'a Operation) {
-        if let Call::Txn(txn) = &operation.call {
-            self.name_keys(txn);
-        }
         let Some((header, answer)) = operation.answer() else {
             return;
         };
@@ -77,15 +74,6 @@ impl<'a> Gatherer<'a> {
                 operation: Some(number),
                 told: None,
             });
-        }
-    }
-
-    /// So that a key that was only ever asked for is one.
-    fn name_keys(&mut self, txn: &'a Txn) {
-        for act in txn.then.iter().chain(&txn.otherwise) {
-            if let Act::Put { key, .. } = act {
-                self.log.keys.intern(key);
-            }
         }
     }
 
@@ -187,15 +175,22 @@ impl<'a> Gatherer<'a> {
             let Some((first, others)) = same.split_first() else {
                 continue;
             };
-            let mut changes = self.of(first).to_vec();
-            changes.sort_unstable_by_key(|(key, _)| *key);
-            changes.dedup_by_key(|(key, _)| *key);
+            let start = self.log.changed.len();
             for other in others {
-                self.compare(first, &changes, other);
+                self.compare(first, other);
             }
-            for (key, version) in &changes {
-                if let Some(versions) = self.log.versions.get_mut(*key) {
-                    versions.push(*version);
+            // A key twice in one revision is a fault that the comparison has shown; the first counts.
+            for at in first.changes.clone() {
+                let Some((key, version)) = self.changes.get(at).copied() else {
+                    continue;
+                };
+                if let Some(versions) = self.log.versions.get_mut(key)
+                    && versions
+                        .last()
+                        .is_none_or(|last| last.revision < version.revision)
+                {
+                    versions.push(version);
+                    self.log.changed.push(key);
                 }
             }
             if first.revision > known + 1 {
@@ -204,7 +199,7 @@ impl<'a> Gatherer<'a> {
             known = known.max(first.revision);
             self.log.revisions.push(Revision {
                 revision: first.revision,
-                keys: changes.iter().map(|(key, _)| *key).collect(),
+                changed: start..self.log.changed.len(),
                 whole: true,
                 operation: first.operation,
                 told: same.iter().find_map(|claim| claim.told),
@@ -220,10 +215,17 @@ impl<'a> Gatherer<'a> {
         changes.unwrap_or_default()
     }
 
-    fn compare(&mut self, first: &Claim, changes: &[(KeyId, Version<'a>)], other: &Claim) {
-        let mut others = self.of(other).to_vec();
-        others.sort_unstable_by_key(|(key, _)| *key);
-        others.dedup();
+    fn compare(&mut self, first: &Claim, other: &Claim) {
+        let (mut changes, mut others) = (self.of(first), self.of(other));
+        // Of several, the order is each witness's own.
+        let mut sorted;
+        if changes.len() > 1 {
+            sorted = (changes.to_vec(), others.to_vec());
+            sorted.0.sort_unstable_by_key(|(key, _)| *key);
+            sorted.1.sort_unstable_by_key(|(key, _)| *key);
+            sorted.1.dedup();
+            (changes, others) = (&sorted.0, &sorted.1);
+        }
         let revision = first.revision;
         let explanation = if first.operation.is_some() && other.operation.is_some() {
             format!("two acknowledged writes were both told revision {revision}")
@@ -233,7 +235,7 @@ impl<'a> Gatherer<'a> {
             format!(
                 "the client was told that revision {revision} is {}, the watchers were told {}",
                 self.in_words(changes),
-                self.in_words(&others)
+                self.in_words(others)
             )
         };
         let operations = first.operation.into_iter().chain(other.operation);
@@ -295,9 +297,11 @@ impl<'a> Gatherer<'a> {
                     versions.push(*version);
                 }
             }
+            let start = self.log.changed.len();
+            self.log.changed.extend(same.iter().map(|(key, _)| *key));
             self.log.revisions.push(Revision {
                 revision,
-                keys: same.iter().map(|(key, _)| *key).collect(),
+                changed: start..self.log.changed.len(),
                 ..Revision::default()
             });
         }

@@ -39,6 +39,8 @@ pub struct Log<'a> {
     versions: Vec<Vec<Version<'a>>>,
     /// By revision.
     pub revisions: Vec<Revision>,
+    /// The keys that each changed, one after the other.
+    changed: Vec<KeyId>,
     /// Runs of revisions of which not all is known, first and last, by revision.
     pub gaps: Vec<(i64, i64)>,
     /// The newest revision that anybody spoke of.
@@ -62,7 +64,8 @@ pub struct Version<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Revision {
     pub revision: i64,
-    pub keys: Vec<KeyId>,
+    /// A run of the log's changed keys.
+    changed: std::ops::Range<usize>,
     /// Nothing else changed at it.
     pub whole: bool,
     /// The acknowledged write that was told this revision.
@@ -85,6 +88,12 @@ impl<'a> Log<'a> {
             .revisions
             .binary_search_by_key(&revision, |entry| entry.revision);
         found.ok().and_then(|at| self.revisions.get(at))
+    }
+
+    /// The keys that a revision changed, as far as is known.
+    pub fn changed(&self, revision: &Revision) -> &[KeyId] {
+        let changed = self.changed.get(revision.changed.clone());
+        changed.unwrap_or_default()
     }
 
     /// Known revisions from `from` to `to`, both included.

@@ -111,6 +111,16 @@ fn check_range(
         }
         asked => asked,
     };
+    // Most reads are of one key: nothing is allocated for them.
+    if range.end.is_none()
+        && own.is_empty()
+        && let [told] = found.kvs.as_slice()
+        && (found.count, found.more) == (1, false)
+        && let Some(expected) = case.log.at_name(&range.key, at)?
+        && expected.is(told)
+    {
+        return Ok(Ok(()));
+    }
     let mut views = case.log.within(range, at)?;
     if range.revision == 0 && !own.is_empty() {
         views.retain(|view| own.iter().all(|(key, _)| *key != view.key));

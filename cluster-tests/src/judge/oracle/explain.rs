@@ -129,8 +129,8 @@ fn is_ours(key: &str) -> bool {
 
 fn changes<'a>(case: &Case<'a>, revision: &Revision) -> Vec<Change<'a>> {
     let log = &case.log;
-    let mut changes: Vec<Change<'a>> = revision
-        .keys
+    let mut changes: Vec<Change<'a>> = log
+        .changed(revision)
         .iter()
         .filter_map(|key| {
             let versions = log.history(*key);
@@ -166,7 +166,7 @@ fn is_end_of_a_lease(
 ) -> bool {
     let before = revision.revision - 1;
     let mut lease = None;
-    for key in &revision.keys {
+    for key in case.log.changed(revision) {
         let deleted = matches!(case.log.at(*key, revision.revision), Ok(None));
         let Ok(Some(view)) = case.log.at(*key, before) else {
             return false;
@@ -181,7 +181,7 @@ fn is_end_of_a_lease(
         let view = case.log.at(**key, before);
         matches!(view, Ok(Some(view)) if view.lease == lease)
     });
-    attached.count() == revision.keys.len()
+    attached.count() == case.log.changed(revision).len()
 }
 
 /// Whether the request may have made this revision.

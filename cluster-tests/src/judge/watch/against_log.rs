@@ -270,7 +270,7 @@ fn missing(
         unknown += u64::from(!revision.whole);
         let at = revision.revision;
         let heard = told.get(&at);
-        for key in &revision.keys {
+        for key in log.changed(revision) {
             let name = log.keys.name(*key);
             let versions = log.history(*key);
             let found = versions.binary_search_by_key(&at, |version| version.revision);
