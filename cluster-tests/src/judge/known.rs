@@ -25,11 +25,6 @@ const KNOWN: &[Known] = &[
         judge: "watch-progress",
         what: "etcd #15220: progress that is asked for does not wait for the events before it",
     },
-    Known {
-        server: "etcd 3.4.23",
-        judge: "watch-edge",
-        what: "etcd #18089: a deletion at the revision of a compaction is forgotten",
-    },
 ];
 
 /// Marks what the server is known for.
