@@ -15,6 +15,7 @@
 //! | [`run`] | a cluster, clients and faults together; the judges and the report after |
 //! | [`canaries`] | planted bugs, until a judge catches each |
 //! | [`report`] | what a run looks like: one page that opens offline, the sentence, the matrix |
+//! | [`script`] | stories of partitions: readable transcripts with recorded output |
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
 //! | [`traps`] | the thirty traps of the etcd API, one test each, on etcd and on Quorate |
@@ -41,6 +42,7 @@ pub mod raw;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod script;
 pub mod traps;
 pub mod wait;
 pub mod workload;

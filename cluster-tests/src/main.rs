@@ -14,7 +14,7 @@ use cluster_tests::differential::areas::Area;
 use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
 use cluster_tests::run::{command, matrix};
-use cluster_tests::{canaries, ctl, demo, gateway, traps};
+use cluster_tests::{canaries, ctl, demo, gateway, script, traps};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -131,6 +131,8 @@ enum Command {
     },
     /// Plant bugs, one after the other, until a judge catches each: needs quorate-canaries.
     Canaries(canaries::Arguments),
+    /// Tell written stories, and compare with what is recorded.
+    Script(script::command::Arguments),
     /// Kill, cut and insult clusters; judge what their clients were told.
     Faults {
         /// Rounds of kills.
@@ -241,6 +243,7 @@ fn run(arguments: Arguments) -> Result<()> {
             );
             Ok(())
         }
+        Command::Script(arguments) => passed(script::command::run(&arguments, runtime.handle())?),
         Command::Check { dir, control } => passed(command::check(&dir, control.as_deref())?),
         Command::Demo { puts } => {
             runtime.block_on(Box::pin(demo::run(Path::new("target/faults"), puts)))

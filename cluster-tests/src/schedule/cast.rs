@@ -26,6 +26,16 @@ impl Cast {
         Self { leader, order }
     }
 
+    /// The first leads, the others are in this order.
+    ///
+    /// # Panics
+    /// Without members there is nobody to cast.
+    pub fn in_order(order: Vec<usize>) -> Self {
+        assert!(!order.is_empty(), "a cluster has members");
+        let leader = order.first().copied();
+        Self { leader, order }
+    }
+
     pub fn members(&self) -> &[usize] {
         &self.order
     }
