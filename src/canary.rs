@@ -63,7 +63,7 @@ pub enum Canary {
     ApplyOrderSwapped,
     /// What deletes several keys goes through them in a hash map's order, another one on every member
     /// (etcd sorts a lease's keys in `lessor.Revoke` for this reason). Seen when a range of keys is
-    /// deleted or a lease with several ends: members hold different events.
+    /// deleted: members hold different events.
     NonDeterministicApply,
     /// A batch whose outcome is not known is proposed again, though nothing tells a second time from a
     /// first (Raft thesis 6.3 without sessions). Seen when the leader is killed or cut off: what was

@@ -295,16 +295,23 @@ async fn one_run(name: &str, arguments: &command::Arguments) -> Result<(Plan, Op
     recording.save(&dir)?;
     let judged = tokio::task::block_in_place(|| verdict::conclude(&recording, &dir, None))?;
     verdict::print(&recording, &judged);
-    let outcome = found(&judged.findings, &recording);
-    if plan.data.exists() {
-        std::fs::remove_dir_all(&plan.data).context("erase the data")?;
-    }
+    // With nothing planted a judge that cannot decide is as bad as one that finds something.
+    let counts = match arguments.canary.as_deref() {
+        Some("") => Verdict::fails_run,
+        _ => |verdict| verdict == Verdict::Failed,
+    };
+    let outcome = found(&judged.findings, &recording, counts);
+    verdict::erase_data(&plan)?;
     Ok((plan, outcome))
 }
 
 /// Who caught it; trouble of the run itself, a member that does not come back, counts too.
-fn found(findings: &[Finding], recording: &Recording) -> Option<Outcome> {
-    let failed = findings.iter().filter(|it| it.verdict == Verdict::Failed);
+fn found(
+    findings: &[Finding],
+    recording: &Recording,
+    counts: fn(Verdict) -> bool,
+) -> Option<Outcome> {
+    let failed = findings.iter().filter(|it| counts(it.verdict));
     let mut judges: Vec<String> = failed.clone().map(|it| it.judge.clone()).collect();
     if let (true, Some(trouble)) = (judges.is_empty(), recording.about.trouble.first()) {
         judges.push(format!("the run itself: {}", first_line(trouble)));
@@ -374,9 +381,13 @@ mod tests {
     fn trouble_catches_where_no_judge_does() {
         let mut recording = Recording::default();
         let passed = Finding::passed("watch-unique", "", 1, "");
-        assert!(found(std::slice::from_ref(&passed), &recording).is_none());
+        let failed = |verdict| verdict == Verdict::Failed;
+        assert!(found(std::slice::from_ref(&passed), &recording, failed).is_none());
+        let unknown = [Finding::unknown("linearizable", "", 1, "")];
+        assert!(found(&unknown, &recording, failed).is_none());
+        assert!(found(&unknown, &recording, Verdict::fails_run).is_some());
         recording.about.trouble = vec!["n1 does not come back\nits log".to_owned()];
-        let Some(Outcome::Caught(judges, None)) = found(&[passed], &recording) else {
+        let Some(Outcome::Caught(judges, None)) = found(&[passed], &recording, failed) else {
             panic!()
         };
         assert_eq!(judges, ["the run itself: n1 does not come back"]);

@@ -10,7 +10,6 @@ use super::lease_rows::{self, lease_row};
 use super::row::Change;
 use super::write_txn::{COMMAND_BYTES_MAX, KEY_BYTES, ROW_BYTES, WriteTxn};
 use super::{Error, Refusal};
-use crate::canary::{Canary, in_hash_order, planted};
 use crate::storage::{Batch, Family, keys};
 use crate::types::{Lease, LeaseId, LeaseMark};
 use bytes::Bytes;
@@ -116,11 +115,6 @@ impl WriteTxn<'_> {
         }
         let mut bytes = 0;
         let (keys, mut whole) = self.keys_of(id)?;
-        let mut keys: Vec<Bytes> = keys.into_iter().collect();
-        // Planted: a lease's keys are a hash map's.
-        if planted(Canary::NonDeterministicApply) {
-            keys = in_hash_order(keys);
-        }
         for key in keys {
             if bytes > COMMAND_BYTES_MAX {
                 whole = false;

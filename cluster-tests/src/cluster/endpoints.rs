@@ -10,8 +10,7 @@ use std::time::Duration;
 
 /// What can be done to such a cluster, for a report.
 pub const FAULTS: &str = "Of a cluster that the laboratory did not start only what its API offers can \
-    be done to it: leadership transfers, members added, promoted and removed, compaction, slow \
-    consumers. No process is killed or paused and no link is cut.";
+    be done to it: leadership transfers, slow consumers. No member is added, no process is killed or paused and no link is cut.";
 
 /// The members behind some client URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]

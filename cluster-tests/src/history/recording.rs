@@ -77,7 +77,6 @@ pub struct About {
 pub struct Final {
     pub node: usize,
     pub revision: i64,
-    pub compact_revision: i64,
     /// Of the whole state at `hashed_at` (Quorate: applied log index; etcd: revision); empty if it
     /// does not say.
     pub hash: String,

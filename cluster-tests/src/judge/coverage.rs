@@ -7,7 +7,7 @@
 //! | `coverage-load` | clients were answered before the faults, and inside each that leaves a majority; every workload and every member had its share |
 
 use super::finding::{Finding, Violation};
-use super::liveness::longest_silence;
+use super::liveness::{acknowledged, longest_silence};
 use crate::history::recording::Recording;
 use crate::history::timeline::Window;
 use crate::schedule::nemesis;
@@ -127,13 +127,7 @@ pub fn load(recording: &Recording) -> Finding {
     const JUDGE: &str = "coverage-load";
     const PROMISE: &str = "Clients were at work all the time";
     let mut violations = Vec::new();
-    let mut writes: Vec<(u64, u64)> = recording
-        .operations
-        .iter()
-        .filter(|operation| operation.is_acknowledged_write())
-        .map(|operation| (operation.invoked, operation.completed))
-        .collect();
-    writes.sort_unstable();
+    let writes = acknowledged(recording);
     let answered_in = |from: u64, to: u64| {
         let inside = writes
             .iter()

@@ -24,9 +24,10 @@ pub const RECOVERS_WITHIN: u64 = 8;
 const START: u64 = 3_000_000;
 
 /// A write that was acknowledged: (asked, answered).
-type Write = (u64, u64);
+pub type Write = (u64, u64);
 
-fn acknowledged(recording: &Recording) -> Vec<Write> {
+/// By the time of asking.
+pub fn acknowledged(recording: &Recording) -> Vec<Write> {
     let writes = recording.operations.iter();
     let mut writes: Vec<Write> = writes
         .filter(|operation| operation.is_acknowledged_write())
@@ -38,7 +39,7 @@ fn acknowledged(recording: &Recording) -> Vec<Write> {
 
 /// How long nothing was acknowledged, at most, of what was asked in a span: from its beginning to the
 /// first answer, between two, and from the last to its end.
-pub fn longest_silence(writes: &[(u64, u64)], from: u64, to: u64) -> u64 {
+pub fn longest_silence(writes: &[Write], from: u64, to: u64) -> u64 {
     let start = writes.partition_point(|(asked, _)| *asked < from);
     let mut answers: Vec<u64> = writes
         .iter()
@@ -58,7 +59,7 @@ pub fn longest_silence(writes: &[(u64, u64)], from: u64, to: u64) -> u64 {
 }
 
 /// From a moment to the first acknowledgement of what was asked since.
-pub fn first_acknowledged(writes: &[(u64, u64)], since: u64) -> Option<u64> {
+pub fn first_acknowledged(writes: &[Write], since: u64) -> Option<u64> {
     let start = writes.partition_point(|(asked, _)| *asked < since);
     let answers = writes.iter().skip(start).map(|(_, answered)| *answered);
     answers.min().map(|answered| answered - since)

@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 
 /// Of the first and the last phase, in microseconds.
 const EDGE_US: u64 = 1_000_000;
-pub const PHASES: [&str; 3] = ["strikes", "lasts", "heals"];
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Coverage {

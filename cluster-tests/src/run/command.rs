@@ -102,7 +102,13 @@ pub async fn run(arguments: &Arguments) -> Result<bool> {
     let judged =
         tokio::task::block_in_place(|| verdict::conclude(&recording, &dir, control.as_deref()))?;
     verdict::print(&recording, &judged);
-    Ok(judged.passed(&recording))
+    let passed = judged.passed(&recording);
+    if passed {
+        verdict::erase_data(&plan)?;
+    } else {
+        println!("data and logs of the members: {}", plan.data.display());
+    }
+    Ok(passed)
 }
 
 /// Judges a recording again; true if it passed.

@@ -53,7 +53,6 @@ async fn member(site: &Site, node: usize, at: i64) -> Result<Final> {
     Ok(Final {
         node,
         revision,
-        compact_revision: 0,
         hash,
         hashed_at: seen.fingerprint.map_or(0, |fingerprint| fingerprint.at),
         state: state.into_iter().map(pair).collect(),

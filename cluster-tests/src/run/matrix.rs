@@ -4,11 +4,11 @@
 
 use super::command::{Arguments, enter, plan};
 use super::plan::Plan;
-use super::verdict::{Judged, conclude};
+use super::verdict::{Judged, conclude, erase_data};
 use crate::judge::finding::{Finding, Verdict};
 use crate::schedule::generate::generate;
 use crate::schedule::nemesis::{CATALOGUE, COMBINED};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,13 @@ const SECONDS: std::ops::RangeInclusive<u64> = 14..=40;
 /// What a run takes beside its schedule: the start, the end, the judges.
 const OVERHEAD: Duration = Duration::from_secs(5);
 
+/// The note of what Ctrl-C left out.
+const INTERRUPTED: &str = "interrupted";
+
 /// A property and the judges that hold it, by the beginning of their names.
 const COLUMNS: &[(&str, &[&str])] = &[
     ("register", &["linearizable"]),
-    ("order", &["oracle"]),
+    ("order", &["revisions", "real-time", "exactly-once"]),
     ("append", &["append"]),
     ("bank", &["bank"]),
     ("set", &["set"]),
@@ -31,9 +34,9 @@ const COLUMNS: &[(&str, &[&str])] = &[
     ("lock", &["lock"]),
     ("compact", &["compaction"]),
     ("stale", &["serializable"]),
-    ("durable", &["durability", "same-state"]),
-    ("raft", &["raft", "invariant"]),
-    ("alive", &["liveness", "available", "recovery", "elections"]),
+    ("durable", &["durability", "same-state", "end-state"]),
+    ("raft", &["raft"]),
+    ("alive", &["liveness"]),
     ("proved", &["coverage"]),
 ];
 
@@ -135,12 +138,15 @@ pub async fn run(arguments: &Arguments, budget: Duration) -> Result<bool> {
         base.seed,
         budget.as_secs() / 60
     );
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut interrupted = false;
     for (at, name) in names.iter().enumerate() {
         let left = budget.saturating_sub(begun.elapsed());
         let turn = left / u32::try_from(names.len() - at).unwrap_or(u32::MAX);
         let seconds = turn.saturating_sub(OVERHEAD).as_secs();
-        let row = if seconds < *SECONDS.start()
+        let row = if interrupted {
+            alike(name, Cell::NotRun, INTERRUPTED)
+        } else if seconds < *SECONDS.start()
             && left < OVERHEAD + Duration::from_secs(*SECONDS.start())
         {
             alike(name, Cell::NotRun, "over the budget")
@@ -149,6 +155,7 @@ pub async fn run(arguments: &Arguments, budget: Duration) -> Result<bool> {
             let seconds = seconds.clamp(*SECONDS.start(), *SECONDS.end());
             one(&base, name, at, seconds, &dir).await?
         };
+        interrupted |= row.note == INTERRUPTED;
         rows.push(row);
     }
     let matrix = Matrix {
@@ -182,7 +189,9 @@ async fn one(base: &Plan, name: &str, at: usize, seconds: u64, dir: &Path) -> Re
     };
     let dir = dir.join(name);
     recording.save(&dir)?;
-    ensure!(!recording.about.interrupted, "interrupted");
+    if recording.about.interrupted {
+        return Ok(alike(name, Cell::NotRun, INTERRUPTED));
+    }
     let judged = tokio::task::block_in_place(|| conclude(&recording, &dir, None))?;
     if !recording.windows.is_empty()
         && let Some(why) = recording
@@ -204,8 +213,7 @@ async fn one(base: &Plan, name: &str, at: usize, seconds: u64, dir: &Path) -> Re
     if !row.passed {
         super::verdict::print(&recording, &judged);
     } else {
-        // A run that passed has nothing to look into.
-        std::fs::remove_dir_all(&plan.data).unwrap_or_default();
+        erase_data(&plan)?;
     }
     Ok(row)
 }
@@ -280,6 +288,8 @@ impl Matrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::recording::Recording;
+    use crate::judge::judge;
 
     #[test]
     fn a_cell_is_as_bad_as_its_worst_judge() {
@@ -291,6 +301,25 @@ mod tests {
         assert_eq!(Cell::of(&findings, &["watch"]), Cell::Unknown);
         assert_eq!(Cell::of(&findings, &["bank"]), Cell::NotJudged);
         assert_eq!(Cell::of(&findings[..1], &["watch"]), Cell::Passed);
+    }
+
+    #[test]
+    fn every_judge_has_one_column() {
+        for finding in judge(&Recording::default()) {
+            let holds = |(_, judges): &&(&str, &[&str])| {
+                judges.iter().any(|judge| finding.judge.starts_with(judge))
+            };
+            assert_eq!(COLUMNS.iter().filter(holds).count(), 1, "{}", finding.judge);
+        }
+        for (column, judges) in COLUMNS {
+            let findings = judge(&Recording::default());
+            for judge in *judges {
+                let used = findings
+                    .iter()
+                    .any(|finding| finding.judge.starts_with(judge));
+                assert!(used, "{column}: nobody is called {judge}");
+            }
+        }
     }
 
     #[test]

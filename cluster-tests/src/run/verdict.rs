@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use crate::history::recording::Recording;
-use crate::judge::finding::{Finding, Verdict};
+use crate::judge::finding::Finding;
 use crate::judge::judge;
 use crate::report::{self, Summary};
 use anyhow::{Context as _, Result};
@@ -36,23 +36,24 @@ pub fn conclude(recording: &Recording, dir: &Path, control: Option<&Path>) -> Re
     Ok(Judged { findings, report })
 }
 
-/// A few lines for the terminal.
+/// A few lines for the terminal; every judge's is in the report.
 pub fn print(recording: &Recording, judged: &Judged) {
-    for finding in &judged.findings {
-        let mark = match finding.verdict {
-            Verdict::Passed => "passed ",
-            Verdict::NotApplicable => "-      ",
-            Verdict::Known => "known  ",
-            Verdict::Unknown => "UNKNOWN",
-            Verdict::Failed => "FAILED ",
-        };
-        println!("{mark} {:<24} {}", finding.judge, finding.summary);
-    }
-    for trouble in &recording.about.trouble {
-        println!("TROUBLE {trouble}");
+    for line in report::verdict_lines(recording, &judged.findings) {
+        println!("{line}");
     }
     println!("again:   {}", recording.about.command);
     println!("report:  {}", judged.report.display());
+}
+
+/// Erases the members' data and logs: a run that passed has nothing to look into.
+///
+/// # Errors
+/// The disk's.
+pub fn erase_data(plan: &Plan) -> Result<()> {
+    if plan.data.exists() {
+        std::fs::remove_dir_all(&plan.data).context("erase the members' data")?;
+    }
+    Ok(())
 }
 
 /// Where a run's recording goes if nobody says.

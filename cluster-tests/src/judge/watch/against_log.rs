@@ -296,7 +296,13 @@ fn missing(
             if heard.is_some_and(|heard| heard.contains(&name)) {
                 continue;
             }
-            let check = if edge { Check::Edge } else { check };
+            // Who is told that it is complete, and is not, was told so wrongly: whether the deletion
+            // would have come is not known.
+            let check = match check {
+                Check::Progress => Check::Progress,
+                _ if edge => Check::Edge,
+                _ => check,
+            };
             tally.violation(check, || lost(case, stream, response, check, name, version));
         }
     }

@@ -242,6 +242,29 @@ fn a_deletion_at_the_edge_of_a_compaction_that_is_lost_fails() {
 }
 
 #[test]
+fn a_deletion_that_nobody_was_ready_to_tell_is_not_lost_at_an_edge() {
+    let mut store = busy();
+    let events = store.recording.watches[0].events();
+    let deletion = events.filter(|(_, event)| event.kind == crate::history::watch::Kind::Delete);
+    let revision = deletion
+        .map(|(_, event)| event.kv.mod_revision)
+        .nth(2)
+        .unwrap();
+    store.call("compaction.0", Call::Compact { revision });
+    let mut recording = store.end();
+    // Told that it is complete before it was told of anything (etcd #15220).
+    let told = &mut recording.watches[1].told;
+    let latest = told.iter().map(|told| told.revision).max().unwrap();
+    told.retain(|told| matches!(told.what, Tidings::Created));
+    told.push(Told {
+        at: u64::MAX,
+        revision: latest,
+        what: Tidings::Progress,
+    });
+    assert_eq!(failed(&recording), ["watch-progress"]);
+}
+
+#[test]
 fn parts_that_were_not_asked_for_fail() {
     let parts = spoiled(|one| {
         one.watches[1].request.fragment = false;
