@@ -69,6 +69,8 @@ pub struct Sample {
     /// The member id of the leader that it names; 0: none.
     pub leader: u64,
     pub last_log: u64,
+    /// The last entry that its newest snapshot stands for; 0: it has none, or does not say.
+    pub snapshot: u64,
     pub committed: u64,
     pub applied: u64,
     pub purged: u64,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `raft-one-leader` | Election Safety: at most one leader in a term |
 //! | `raft-terms-rise` | a member's term never falls, over its restarts too |
-//! | `raft-order` | purged <= applied <= committed, applied <= last entry; a leader has all that is committed |
+//! | `raft-order` | purged <= applied <= committed; what is applied is in the log or in a snapshot; a leader has all that is committed |
 //! | `raft-progress` | committed, applied and the revision never fall while a process lives |
 //!
 //! A restarted member may know less than before (what is committed it learns again, what was applied it
@@ -126,8 +126,10 @@ pub fn order(recording: &Recording) -> Finding {
             sample.applied <= sample.committed,
             "applied what is not committed",
         );
+        // While a snapshot is installed the state is ahead of the log, which is purged once the state is
+        // durable; what stands for the entries is the snapshot.
         check(
-            sample.applied <= sample.last_log,
+            sample.applied <= sample.last_log.max(sample.snapshot),
             "applied what it does not have",
         );
         // A follower may have heard of more than it has.
@@ -263,6 +265,14 @@ mod tests {
         };
         assert_eq!(ahead(|s| s.purged = 9), Verdict::Failed);
         assert_eq!(ahead(|s| s.applied = 10), Verdict::Failed);
+        let installed = |snapshot: u64| {
+            let mut sample = sample(1, 1, "follower", 1);
+            (sample.committed, sample.applied) = (20, 20);
+            sample.snapshot = snapshot;
+            order(&recording(vec![sample])).verdict
+        };
+        assert_eq!(installed(20), Verdict::Passed);
+        assert_eq!(installed(19), Verdict::Failed);
         assert_eq!(ahead(|s| s.committed = 11), Verdict::Failed);
         assert_eq!(
             ahead(|s| {

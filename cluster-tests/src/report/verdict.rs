@@ -186,6 +186,9 @@ pub fn verdict_lines(recording: &Recording, findings: &[Finding]) -> Vec<String>
             explanation.unwrap_or_else(|| title(finding))
         ));
     }
+    for finding in findings.iter().filter(|f| f.verdict == Verdict::Known) {
+        lines.push(format!("  known    {}: {}", finding.judge, finding.summary));
+    }
     for trouble in &recording.about.trouble {
         lines.push(format!("  trouble  {trouble}"));
     }

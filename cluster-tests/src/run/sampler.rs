@@ -164,6 +164,7 @@ fn sample(at: u64, node: usize, boot: u32, seen: &Observation) -> Sample {
         term: seen.term,
         leader: seen.leader,
         last_log: seen.last_log_index,
+        snapshot: seen.snapshot_index,
         committed: seen.committed_index,
         applied: seen.applied_index,
         purged: seen.purged_index,
