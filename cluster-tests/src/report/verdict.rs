@@ -78,10 +78,15 @@ pub fn headline(summary: &Summary, findings: &[Finding]) -> Headline {
         .collect();
     let mut first = String::new();
     let mut rest = match overall {
-        Overall::Passed => format!(
-            "{scene}, {answers} and none was wrong{}.",
-            recovery(summary)
-        ),
+        Overall::Passed => {
+            let known = findings.iter().any(|f| f.verdict == Verdict::Known);
+            let wrong = if known {
+                "nothing was wrong but what this server is known for"
+            } else {
+                "none was wrong"
+            };
+            format!("{scene}, {answers} and {wrong}{}.", recovery(summary))
+        }
         Overall::Failed => {
             let broken: Vec<&&Finding> = failed
                 .iter()
