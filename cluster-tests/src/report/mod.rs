@@ -12,7 +12,7 @@
 //! | [`words`] | numbers and answers as a reader wants them |
 //! | [`figures`] | counts, percentiles, seconds that served |
 //! | [`recovery`] | what each fault did to those who asked |
-//! | [`summary`] | the numbers of a run; another run's, to stand beside it |
+//! | [`mod@summary`] | the numbers of a run; another run's, to stand beside it |
 //! | [`strip`] | nodes by time: roles, terms, positions, the weather |
 //! | [`load`] | throughput and latency by time |
 //! | [`lanes`] | the operations around a violation, client by client |
@@ -20,7 +20,7 @@
 //! | [`coverage`] | what happened during what, and what never did |
 //! | [`verdict`] | the sentence, and the lines for a terminal |
 //! | [`page`] | the files |
-//! | [`index`] | many runs: the matrix |
+//! | [`mod@index`] | many runs: the matrix |
 
 pub mod coverage;
 pub mod figures;

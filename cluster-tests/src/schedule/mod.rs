@@ -1,6 +1,6 @@
 //! Which faults, when: a schedule is data.
 //!
-//! A [`Schedule`] is a list of steps, each a [`Fault`](fault::Fault) with a beginning and a length. It
+//! A [`Schedule`] is a list of steps, each a [`Fault`] with a beginning and a length. It
 //! is generated from a seed, printed, stored with the history and can be given back to repeat a run.
 //! A fault names roles ("the leader"), which are bound to nodes when it strikes, by a
 //! [`Cast`](cast::Cast); from then on what it does is a pure function of time: the *weather* on every
