@@ -132,8 +132,8 @@ pub fn during(recording: &Recording) -> Finding {
     Finding::of(JUDGE, PROMISE, judged, summary, violations).with_margin(margin)
 }
 
-/// What a fault's recovery may take.
-fn bound(window: &Window, timeout: u64) -> u64 {
+/// What a fault's recovery may take, in microseconds.
+pub fn bound(window: &Window, timeout: u64) -> u64 {
     let restarts = matches!(
         window.fault,
         Fault::Kill {

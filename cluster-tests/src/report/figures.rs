@@ -84,15 +84,24 @@ pub struct Availability {
 #[derive(Clone, Debug, Default)]
 pub struct Acknowledged {
     times: Vec<u64>,
+    /// (asked, answered), by the former.
+    writes: Vec<(u64, u64)>,
 }
 
 impl Acknowledged {
     pub fn of(recording: &Recording) -> Self {
         let writes = recording.operations.iter();
         let writes = writes.filter(|operation| operation.is_acknowledged_write());
-        let mut times: Vec<u64> = writes.map(|operation| operation.completed).collect();
+        let mut writes: Vec<(u64, u64)> = writes.map(|o| (o.invoked, o.completed)).collect();
+        writes.sort_unstable();
+        let mut times: Vec<u64> = writes.iter().map(|(_, answered)| *answered).collect();
         times.sort_unstable();
-        Self { times }
+        Self { times, writes }
+    }
+
+    /// (asked, answered), by the former.
+    pub fn writes(&self) -> &[(u64, u64)] {
+        &self.writes
     }
 
     /// In [from, to).
@@ -100,12 +109,6 @@ impl Acknowledged {
         let start = self.times.partition_point(|at| *at < from);
         let end = self.times.partition_point(|at| *at < to).max(start);
         &self.times[start..end]
-    }
-
-    /// The first at `from` or later.
-    pub fn first_from(&self, from: u64) -> Option<u64> {
-        let start = self.times.partition_point(|at| *at < from);
-        self.times.get(start).copied()
     }
 
     /// Of each second from `from` on, whether a write was acknowledged in it; what is left at the end
@@ -198,6 +201,7 @@ mod tests {
     fn acknowledged(tenths: &[u64]) -> Acknowledged {
         Acknowledged {
             times: tenths.iter().map(|tenth| tenth * 100_000).collect(),
+            writes: Vec::new(),
         }
     }
 
@@ -224,7 +228,5 @@ mod tests {
         assert_eq!(times.silence(0, 4 * SECOND), 2_200_000);
         assert_eq!(times.silence(0, 6 * SECOND), 2_800_000);
         assert_eq!(times.silence(1_200_000, 3_000_000), 1_800_000);
-        assert_eq!(times.first_from(1_000_001), Some(3_200_000));
-        assert_eq!(times.first_from(3_200_001), None);
     }
 }

@@ -1,12 +1,11 @@
-//! Many runs on one page: the matrix of faults by workloads and by judges.
+//! Many runs on one page: the matrix of faults by properties.
 //!
 //! A cell that no run reached says "not run"; it does not pass.
 
 use super::page::{HTML_NAME, escaped, fill};
 use super::summary::Summary;
-use super::verdict::{Overall, overall};
-use super::words::{in_seconds, roughly};
-use crate::judge::finding::{Finding, Verdict};
+use super::words::{counted, grouped, in_seconds, roughly};
+use crate::run::matrix::{Cell, Matrix, Row};
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,290 +18,238 @@ const STYLE: &str = concat!(
     include_str!("assets/index.css")
 );
 
-/// A run of the matrix. `report` is its directory, relative to the index's; links point there.
-#[derive(Clone, Debug, Default)]
-pub struct IndexRun {
-    pub name: String,
-    pub report: PathBuf,
-    pub summary: Summary,
-    pub findings: Vec<Finding>,
+/// A row with what its run's `report.json` says; none where there was no run.
+struct Told<'a> {
+    row: &'a Row,
+    summary: Option<Summary>,
 }
 
-/// What was to be done; what is missing from the runs is "not run".
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// (cluster, nodes, its nemeses): one matrix each.
-    pub matrices: Vec<(String, usize, Vec<String>)>,
-    pub workloads: Vec<String>,
-    pub judges: Vec<String>,
-    /// Repeats all of it.
-    pub command: String,
-}
-
-/// A cell, worst last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cell {
-    NotApplicable,
-    Passed,
-    /// Failed, as this server is known to.
-    Known,
-    NotRun,
-    Undecided,
-    Failed,
-}
-
-impl Cell {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::NotApplicable => "–",
-            Self::Passed => "passed",
-            Self::Known => "known fault",
-            Self::NotRun => "not run",
-            Self::Undecided => "undecided",
-            Self::Failed => "failed",
-        }
-    }
-
-    fn class(self) -> &'static str {
-        match self {
-            Self::NotApplicable => "na",
-            Self::Passed => "passed",
-            Self::Known => "undecided",
-            Self::NotRun => "not-run",
-            Self::Undecided => "undecided",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// Whether `nemesis` was done in `run`.
-fn struck(run: &IndexRun, nemesis: &str) -> bool {
-    run.summary.struck().any(|fault| fault.nemesis == nemesis)
-}
-
-/// The worst of the runs that reached it, with the first of those.
-fn worst<'a>(runs: impl Iterator<Item = (Cell, &'a IndexRun)>) -> (Cell, Option<&'a IndexRun>) {
-    let mut worst: (Cell, Option<&IndexRun>) = (Cell::NotRun, None);
-    for (cell, run) in runs {
-        if worst.1.is_none() || cell > worst.0 {
-            worst = (cell, Some(run));
-        }
-    }
-    worst
-}
-
-/// Of a fault and a workload: the verdict of the runs in which both were at work.
-pub fn of_workload<'a>(
-    runs: &[&'a IndexRun],
-    nemesis: &str,
-    workload: &str,
-) -> (Cell, Option<&'a IndexRun>) {
-    let reached = runs.iter().filter(|run| {
-        struck(run, nemesis) && run.summary.workloads.iter().any(|name| name == workload)
-    });
-    worst(reached.map(|run| {
-        let cell = match overall(&run.summary, &run.findings) {
-            Overall::Passed => Cell::Passed,
-            Overall::Failed => Cell::Failed,
-            Overall::Undecided | Overall::Vacuous | Overall::Troubled => Cell::Undecided,
-        };
-        (cell, *run)
-    }))
-}
-
-/// Of a fault and a judge: what the judge said of the runs in which the fault was done.
-pub fn of_judge<'a>(
-    runs: &[&'a IndexRun],
-    nemesis: &str,
-    judge: &str,
-) -> (Cell, Option<&'a IndexRun>) {
-    let reached = runs.iter().filter(|run| struck(run, nemesis));
-    worst(reached.filter_map(|run| {
-        let finding = run.findings.iter().find(|finding| finding.judge == judge)?;
-        let cell = match finding.verdict {
-            Verdict::Passed => Cell::Passed,
-            Verdict::NotApplicable => Cell::NotApplicable,
-            Verdict::Known => Cell::Known,
-            Verdict::Unknown => Cell::Undecided,
-            Verdict::Failed => Cell::Failed,
-        };
-        Some((cell, *run))
-    }))
-}
-
-/// Writes `index.html` to `dir` and answers with its path.
+/// Writes `index.html` to `dir` and answers with its path. Reports of runs lie in `dir`, each in a
+/// directory of its own by the name of its fault.
 ///
 /// # Errors
 /// The disk's.
-pub fn index(dir: &Path, plan: &Plan, runs: &[IndexRun]) -> Result<PathBuf> {
-    let page = render(plan, runs)?;
+pub fn index(dir: &Path, matrix: &Matrix, command: &str) -> Result<PathBuf> {
+    let told: Vec<Told<'_>> = matrix
+        .rows
+        .iter()
+        .map(|row| Told {
+            row,
+            summary: Summary::load(&dir.join(&row.nemesis)).ok(),
+        })
+        .collect();
+    let page = render(matrix, &told, command)?;
     let path = dir.join(INDEX_NAME);
     std::fs::write(&path, page).with_context(|| format!("write {}", path.display()))?;
     Ok(path)
 }
 
-fn render(plan: &Plan, runs: &[IndexRun]) -> Result<String> {
+fn render(matrix: &Matrix, told: &[Told<'_>], command: &str) -> Result<String> {
     let mut body = String::new();
-    for (cluster, nodes, nemeses) in &plan.matrices {
-        let of_it: Vec<&IndexRun> = runs
-            .iter()
-            .filter(|run| run.summary.cluster == *cluster && run.summary.nodes == *nodes)
-            .collect();
-        write!(
-            body,
-            "<section><h2>{}, {nodes} members</h2>",
-            escaped(cluster)
-        )?;
-        let by_workload = |nemesis: &str, name: &str| of_workload(&of_it, nemesis, name);
-        table(
-            &mut body,
-            "Fault by workload",
-            nemeses,
-            &plan.workloads,
-            by_workload,
-        )?;
-        let by_judge = |nemesis: &str, name: &str| of_judge(&of_it, nemesis, name);
-        table(&mut body, "Fault by judge", nemeses, &plan.judges, by_judge)?;
-        body.push_str("</section>");
-    }
-    all_runs(&mut body, runs)?;
-    let (passed, total) = tally(plan, runs);
-    let sentence = sentence(runs, passed, total);
-    let command = format!(
-        "<pre class=\"command\"><code>{}</code></pre>",
-        escaped(&plan.command)
+    table(&mut body, matrix, told)?;
+    numbers(&mut body, told)?;
+    let word = if all_passed(matrix) {
+        "Passed"
+    } else if any_failed(matrix) {
+        "Failed"
+    } else {
+        "Not complete"
+    };
+    let class = match word {
+        "Passed" => "passed",
+        "Failed" => "failed",
+        _ => "undecided",
+    };
+    let title = format!("{word}: every fault on {}", matrix.cluster);
+    let facts = format!(
+        "{}, {} members, seed {}, {}",
+        matrix.cluster,
+        matrix.nodes,
+        matrix.seed,
+        roughly(matrix.seconds * 1_000_000)
     );
     Ok(fill(
         TEMPLATE,
         &[
-            ("title", "The matrix"),
+            ("title", &escaped(&title)),
             ("style", STYLE),
-            ("sentence", &escaped(&sentence)),
-            ("class", if passed == total { "passed" } else { "failed" }),
-            ("command", &command),
+            ("word", word),
+            ("class", class),
+            ("sentence", &escaped(&sentence(matrix, told))),
+            ("facts", &escaped(&facts)),
+            ("command", &escaped(command)),
             ("body", &body),
         ],
     ))
 }
 
-/// (cells of faults by workloads that passed, all of them).
-pub fn tally(plan: &Plan, runs: &[IndexRun]) -> (usize, usize) {
-    let (mut passed, mut total) = (0, 0);
-    for (cluster, nodes, nemeses) in &plan.matrices {
-        let of_it: Vec<&IndexRun> = runs
-            .iter()
-            .filter(|run| run.summary.cluster == *cluster && run.summary.nodes == *nodes)
-            .collect();
-        for nemesis in nemeses {
-            for workload in &plan.workloads {
-                total += 1;
-                let (cell, _) = of_workload(&of_it, nemesis, workload);
-                passed += usize::from(cell == Cell::Passed);
-            }
-        }
-    }
-    (passed, total)
+fn all_passed(matrix: &Matrix) -> bool {
+    matrix.rows.iter().all(|row| row.passed)
 }
 
-fn sentence(runs: &[IndexRun], passed: usize, total: usize) -> String {
-    let failed = runs
-        .iter()
-        .filter(|run| overall(&run.summary, &run.findings) == Overall::Failed);
-    let failed = failed.count();
-    let asked: u64 = runs.iter().map(|run| run.summary.asked_for).sum();
-    let answers: u64 = runs.iter().map(|run| run.summary.counts.ok).sum();
-    let answers = super::words::counted(answers, "answer", "answers");
-    let faults: usize = runs.iter().map(|run| run.summary.struck().count()).sum();
-    let scene = format!("{} faults in {}, {answers}", faults, roughly(asked));
-    if failed > 0 {
-        format!("{failed} of {} runs broke a promise: {scene}.", runs.len())
-    } else if passed == total {
-        format!("Every promise held under every fault: {scene}.")
+fn is_broken(row: &Row) -> bool {
+    row.cells.contains(&Cell::Failed)
+}
+
+fn any_failed(matrix: &Matrix) -> bool {
+    matrix.rows.iter().any(is_broken)
+}
+
+/// "Every promise held under all of 40 faults: 412,003 answers in 18 min."
+fn sentence(matrix: &Matrix, told: &[Told<'_>]) -> String {
+    let summaries = told.iter().filter_map(|told| told.summary.as_ref());
+    let answers: u64 = summaries.map(|summary| summary.counts.ok).sum();
+    let scene = format!(
+        "{} in {}",
+        counted(answers, "answer", "answers"),
+        roughly(matrix.seconds * 1_000_000)
+    );
+    let kinds = counted(matrix.rows.len() as u64, "kind of fault", "kinds of faults");
+    let count = |cell: Cell| {
+        let rows = matrix.rows.iter();
+        rows.filter(|row| row.cells.iter().all(|one| *one == cell))
+            .count()
+    };
+    let (not_run, impossible) = (count(Cell::NotRun), count(Cell::Impossible));
+    let broken = matrix.rows.iter().filter(|row| is_broken(row)).count();
+    let open = matrix.rows.iter().filter(|row| !row.passed).count() - broken - not_run;
+    let mut sentence = if broken > 0 {
+        format!("A promise was broken under {broken} of {kinds}: {scene}")
+    } else if all_passed(matrix) {
+        format!("Every promise held under {kinds}: {scene}")
     } else {
-        format!(
-            "Nothing wrong was seen, but {} of {total} cells were not run or not decided: {scene}.",
-            total - passed
-        )
+        format!("Nothing wrong was seen under {kinds}: {scene}")
+    };
+    if not_run > 0 {
+        write!(sentence, "; {not_run} not run").unwrap_or_default();
+    }
+    if open > 0 {
+        write!(sentence, "; {open} not decided").unwrap_or_default();
+    }
+    if impossible > 0 {
+        write!(sentence, "; {impossible} that this cluster cannot have").unwrap_or_default();
+    }
+    sentence.push('.');
+    sentence
+}
+
+/// (class, word) of a cell.
+fn cell_words(cell: Cell) -> (&'static str, &'static str) {
+    match cell {
+        Cell::Passed => ("passed", "held"),
+        Cell::Failed => ("failed", "broken"),
+        Cell::Known => ("undecided", "known"),
+        Cell::Unknown => ("undecided", "undecided"),
+        Cell::NotJudged => ("na", "–"),
+        Cell::NotRun => ("not-run", "not run"),
+        Cell::Impossible => ("na", "n/a"),
     }
 }
 
-fn table<'a>(
-    body: &mut String,
-    caption: &str,
-    rows: &[String],
-    columns: &[String],
-    cell: impl Fn(&str, &str) -> (Cell, Option<&'a IndexRun>),
-) -> Result<()> {
-    write!(
-        body,
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table \
-         class=\"matrix\"><caption>{caption}</caption><thead><tr><th></th>"
-    )?;
-    for column in columns {
-        write!(
-            body,
-            "<th scope=\"col\"><span>{}</span></th>",
-            escaped(column)
-        )?;
+fn table(body: &mut String, matrix: &Matrix, told: &[Told<'_>]) -> Result<()> {
+    body.push_str(
+        "<section><h2>Fault by promise</h2><p class=\"lead\">One run a fault, all workloads on one \
+         cluster. A dash: the run had nothing for this judge; n/a: this cluster cannot have this \
+         fault. What was not run did not pass.</p><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"Fault by promise\"><table class=\"matrix\"><thead><tr><th>fault</th>",
+    );
+    for column in &matrix.columns {
+        write!(body, "<th scope=\"col\">{}</th>", escaped(column))?;
     }
     body.push_str("</tr></thead><tbody>");
-    for row in rows {
-        write!(body, "<tr><th scope=\"row\">{}</th>", escaped(row))?;
-        for column in columns {
-            let (cell, run) = cell(row, column);
-            let word = cell.word();
-            write!(body, "<td class=\"{}\">", cell.class())?;
-            match run {
-                Some(run) => write!(body, "<a href=\"{}\">{word}</a>", link(run))?,
-                None => body.push_str(word),
+    for Told { row, summary } in told {
+        write!(
+            body,
+            "<tr><th scope=\"row\">{}</th>",
+            name(row, summary.is_some())
+        )?;
+        // One reason for all cells is said once.
+        let alike = row
+            .cells
+            .first()
+            .filter(|first| row.cells.iter().all(|cell| cell == *first));
+        if let Some(cell @ (Cell::NotRun | Cell::Impossible)) = alike {
+            let (class, word) = cell_words(*cell);
+            write!(
+                body,
+                "<td class=\"{class} whole\" colspan=\"{}\">{word}{}</td>",
+                matrix.columns.len(),
+                note(row)
+            )?;
+        } else {
+            for cell in &row.cells {
+                let (class, word) = cell_words(*cell);
+                write!(body, "<td class=\"{class}\">{word}</td>")?;
             }
-            body.push_str("</td>");
+            if !row.note.is_empty() {
+                write!(body, "<td class=\"note\">{}</td>", escaped(&row.note))?;
+            }
         }
         body.push_str("</tr>");
     }
-    body.push_str("</tbody></table></div>");
+    body.push_str("</tbody></table></div></section>");
     Ok(())
 }
 
-fn link(run: &IndexRun) -> String {
-    escaped(&run.report.join(HTML_NAME).to_string_lossy())
+fn note(row: &Row) -> String {
+    if row.note.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", escaped(&row.note))
+    }
 }
 
-fn all_runs(body: &mut String, runs: &[IndexRun]) -> Result<()> {
+/// Its name, a link to its report where there is one.
+fn name(row: &Row, reported: bool) -> String {
+    let name = escaped(&row.nemesis);
+    if reported {
+        format!("<a href=\"{name}/{HTML_NAME}\">{name}</a>")
+    } else {
+        name
+    }
+}
+
+/// What each run measured.
+fn numbers(body: &mut String, told: &[Told<'_>]) -> Result<()> {
     body.push_str(
-        "<section><h2>Runs</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"Runs\"><table class=\"runs\"><thead><tr><th>Run</th><th>Verdict</th>\
-         <th>Seed</th><th>Length</th><th>Faults</th><th>Answers</th><th>p99</th>\
-         <th>Seconds that served</th><th>Slowest recovery</th></tr></thead><tbody>",
+        "<section><h2>What each fault cost</h2><p class=\"lead\">Of the run of each fault: seconds \
+         of faults in which a write was acknowledged, the longest silence in one, the slowest way \
+         back after one.</p><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"What \
+         each fault cost\"><table class=\"runs\"><thead><tr><th>fault</th>\
+         <th class=\"number\">seed</th><th class=\"number\">length</th>\
+         <th class=\"number\">times</th><th class=\"number\">answers</th>\
+         <th class=\"number\">p99</th><th class=\"number\">seconds that served</th>\
+         <th class=\"number\">longest silence</th><th class=\"number\">back within</th>\
+         <th class=\"number\">changes of leader</th></tr></thead><tbody>",
     );
-    for run in runs {
-        let (class, word) = match overall(&run.summary, &run.findings) {
-            Overall::Passed => ("passed", "passed"),
-            Overall::Failed => ("failed", "failed"),
-            Overall::Undecided => ("undecided", "undecided"),
-            Overall::Vacuous => ("undecided", "proves too little"),
-            Overall::Troubled => ("undecided", "trouble"),
-        };
-        let summary = &run.summary;
-        let slowest = match summary.slowest_recovery() {
-            Some((fault, Some(us))) => format!("{} ({})", in_seconds(us), escaped(&fault.nemesis)),
-            Some((fault, None)) => format!("none seen ({})", escaped(&fault.nemesis)),
+    for Told { row, summary } in told {
+        let Some(summary) = summary else { continue };
+        let (mut served, mut of, mut silence) = (0, 0, 0);
+        for fault in summary.struck() {
+            served += fault.availability.served;
+            of += fault.availability.of;
+            silence = silence.max(fault.silence);
+        }
+        let back = match summary.slowest_recovery() {
+            Some((_, Some(us))) => in_seconds(us),
+            Some((_, None)) => "not seen".to_owned(),
             None => "–".to_owned(),
         };
-        write!(
-            body,
-            "<tr><th scope=\"row\"><a href=\"{}\">{}</a></th><td class=\"{class}\">{word}</td>\
-             <td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{} of {}</td><td>{slowest}</td></tr>",
-            link(run),
-            escaped(&run.name),
-            summary.seed,
+        write!(body, "<tr><th scope=\"row\">{}</th>", name(row, true))?;
+        for number in [
+            summary.seed.to_string(),
             roughly(summary.asked_for),
-            summary.struck().count(),
-            super::words::grouped(summary.counts.ok),
+            summary.struck().count().to_string(),
+            grouped(summary.counts.ok),
             in_seconds(summary.latency.p99),
-            summary.availability.served,
-            summary.availability.of,
-        )?;
+            format!("{served} of {of}"),
+            in_seconds(silence),
+            back,
+            summary.elections.to_string(),
+        ] {
+            write!(body, "<td class=\"number\">{number}</td>")?;
+        }
+        body.push_str("</tr>");
     }
     body.push_str("</tbody></table></div></section>");
     Ok(())

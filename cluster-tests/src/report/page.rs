@@ -34,8 +34,6 @@ const SCRIPT: &str = concat!(
 
 /// Files of logs and the like that are named one by one.
 const FILES_MAX: usize = 60;
-/// A cluster must serve again so many election timeouts after a heal.
-const RECOVERY_TIMEOUTS: u64 = 5;
 
 /// Everything that the script draws.
 #[derive(Serialize)]
@@ -58,8 +56,6 @@ struct Drawn<'a> {
     /// Of the time axis, in microseconds.
     end: u64,
     stopped: u64,
-    /// Of recovery, in election timeouts.
-    bound: u64,
 }
 
 #[derive(Serialize)]
@@ -160,7 +156,6 @@ fn html(
         files,
         end: end_of(recording),
         stopped: clients_stopped(recording),
-        bound: RECOVERY_TIMEOUTS,
     };
     let data = serde_json::to_string(&drawn).context("encode the page's data")?;
     let title = format!(

@@ -1,9 +1,10 @@
 //! What each fault did to those who asked.
 
-use super::figures::{Acknowledged, Availability, Counts, leaders};
+use super::figures::{Acknowledged, Availability, Counts, clients_stopped, leaders};
 use crate::history::recording::Recording;
 use crate::history::timeline::Window;
-use crate::schedule::fault::Fault;
+use crate::judge::liveness::{bound, first_acknowledged, longest_silence};
+use crate::schedule::fault::{Fault, Shape};
 use crate::schedule::nemesis;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct FaultRow {
     pub step: usize,
     pub nemesis: String,
+    /// What to call it: its nemesis, or of a combination the kind of this one.
+    pub label: String,
     /// `cut`, `link`, `crash`, `pause`, `change`: its colour.
     pub family: String,
     /// In words, with the nodes that it hit.
@@ -25,10 +28,15 @@ pub struct FaultRow {
     pub skipped: Option<String>,
     /// Seconds of it that served.
     pub availability: Availability,
-    /// The longest stretch of it without an acknowledged write.
+    /// The longest stretch of it without an acknowledgement, of writes asked in it: as the judge of
+    /// liveness counts.
     pub silence: u64,
-    /// From its end to the first acknowledged write; none was seen: none.
+    /// Whether there was a recovery to speak of: no other fault lasted on, and clients did.
+    pub recovers: bool,
+    /// From its end to the first acknowledgement of a write that was asked since; none was seen: none.
     pub recovered: Option<u64>,
+    /// What that may take.
+    pub bound: u64,
     /// Of operations that ended while it lasted.
     pub counts: Counts,
     /// Leaders that were first seen while it lasted, or within the bound after.
@@ -56,7 +64,7 @@ pub fn rows(recording: &Recording, acknowledged: &Acknowledged) -> Vec<FaultRow>
     let mut rows: Vec<FaultRow> = recording
         .windows
         .iter()
-        .map(|window| row(window, acknowledged))
+        .map(|window| row(recording, window, acknowledged))
         .collect();
     for operation in &recording.operations {
         let at = operation.completed;
@@ -81,12 +89,13 @@ fn lasts(row: &FaultRow, at: u64) -> bool {
     row.skipped.is_none() && row.began <= at && at < row.ended
 }
 
-fn row(window: &Window, acknowledged: &Acknowledged) -> FaultRow {
+fn row(recording: &Recording, window: &Window, acknowledged: &Acknowledged) -> FaultRow {
     let must_serve = nemesis::find(&window.nemesis)
         .is_some_and(|nemesis| nemesis.expects.serves_within.is_some());
     let mut row = FaultRow {
         step: window.step,
         nemesis: window.nemesis.clone(),
+        label: label(window),
         family: family(&window.fault).to_owned(),
         text: window.text.clone(),
         began: window.began,
@@ -99,9 +108,48 @@ fn row(window: &Window, acknowledged: &Acknowledged) -> FaultRow {
     };
     if row.skipped.is_none() {
         let (began, ended) = (window.began, window.ended);
+        let lasts_on = |other: &Window| {
+            other.skipped.is_none()
+                && other.step != window.step
+                && other.began <= ended
+                && ended < other.ended
+        };
+        let under_another = recording.windows.iter().any(lasts_on);
         row.availability = acknowledged.availability(began, ended);
-        row.silence = acknowledged.silence(began, ended);
-        row.recovered = acknowledged.first_from(ended).map(|at| at - ended);
+        row.silence = longest_silence(acknowledged.writes(), began, ended);
+        row.recovers = !under_another && ended < clients_stopped(recording);
+        if row.recovers {
+            row.recovered = first_acknowledged(acknowledged.writes(), ended);
+            row.bound = bound(window, recording.election_timeout_us());
+        }
     }
     row
+}
+
+/// Of a combination "combined" says nothing of its parts.
+fn label(window: &Window) -> String {
+    if window.nemesis != nemesis::COMBINED {
+        return window.nemesis.clone();
+    }
+    match &window.fault {
+        Fault::Partition { shape, .. } | Fault::Flapping { shape, .. } => match shape {
+            Shape::Exactly(_) => "cut".to_owned(),
+            // Its name in the schedule's file: `isolate-leader`.
+            shape => serde_json::to_value(shape)
+                .ok()
+                .and_then(|name| name.as_str().map(str::to_owned))
+                .unwrap_or_default(),
+        },
+        Fault::Swizzle => "swizzle".to_owned(),
+        Fault::Degrade { .. } => "bad links".to_owned(),
+        Fault::Kill { .. } => "kill".to_owned(),
+        Fault::CrashLoop { .. } => "crash loop".to_owned(),
+        Fault::PowerCut { .. } => "power cut".to_owned(),
+        Fault::Pause { .. } => "pause".to_owned(),
+        Fault::RollingRestart => "rolling restart".to_owned(),
+        Fault::Throttle { .. } => "slow CPU".to_owned(),
+        Fault::Members { .. } => "members".to_owned(),
+        Fault::Transfer { .. } => "transfer".to_owned(),
+        Fault::SlowConsumers { .. } => "slow consumers".to_owned(),
+    }
 }

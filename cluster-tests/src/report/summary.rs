@@ -101,6 +101,7 @@ impl Summary {
     pub fn slowest_recovery(&self) -> Option<(&FaultRow, Option<u64>)> {
         let slowest = self
             .struck()
+            .filter(|fault| fault.recovers)
             .max_by_key(|fault| fault.recovered.unwrap_or(u64::MAX));
         slowest.map(|fault| (fault, fault.recovered))
     }

@@ -1,12 +1,13 @@
 //! The whole report, of a run made by hand.
 
-use super::index::{Cell, IndexRun, Plan, index, of_judge, of_workload, tally};
+use super::index::index;
 use super::page::{HTML_NAME, JSON_NAME, fill, in_script};
 use super::sample_run::recording;
 use super::sample_violations::findings;
 use super::verdict::{Overall, headline, overall};
 use super::{Summary, summary, verdict_lines, write};
 use crate::judge::finding::{Finding, Violation};
+use crate::run::matrix::{Cell, Matrix, Row};
 use std::path::{Path, PathBuf};
 
 /// Where reports of the sample go that somebody wants to look at: set this to a directory.
@@ -199,58 +200,52 @@ fn the_verdict_is_a_sentence() {
 }
 
 #[test]
-fn a_cell_that_no_run_reached_is_not_run() {
-    let run = |name: &str, broken: bool| {
-        let recording = recording(broken);
-        IndexRun {
-            name: name.into(),
-            report: PathBuf::from(name),
-            summary: summary(&recording),
-            findings: findings(&recording, broken),
-        }
-    };
-    let (good, bad) = (run("passed", false), run("failed", true));
-    let cell = |runs: &[&IndexRun], nemesis, workload| of_workload(runs, nemesis, workload).0;
-    assert_eq!(cell(&[&good], "slow", "bank"), Cell::Passed);
-    assert_eq!(cell(&[&good], "slow", "lease"), Cell::NotRun);
-    assert_eq!(cell(&[&good], "replace", "bank"), Cell::NotRun);
-    assert_eq!(cell(&[&good, &bad], "slow", "bank"), Cell::Failed);
-    assert_eq!(of_judge(&[&bad], "slow", "liveness").0, Cell::Passed);
-    assert_eq!(of_judge(&[&bad], "slow", "linearizable").0, Cell::Failed);
-    assert_eq!(of_judge(&[&good], "slow", "lease").0, Cell::NotApplicable);
-    let plan = Plan {
-        matrices: vec![(
-            "quorate".into(),
-            3,
-            [
-                "isolate-leader",
-                "kill-leader",
-                "leader-deaf",
-                "slow",
-                "pause-leader",
-                "replace",
-            ]
-            .map(String::from)
-            .into(),
-        )],
-        workloads: ["register", "bank", "lease"].map(String::from).into(),
-        judges: ["linearizable", "watch-reliable", "liveness", "lease"]
-            .map(String::from)
-            .into(),
-        command: "scripts/partition --all --budget 20m".into(),
-    };
-    let runs = [good, bad];
-    assert_eq!(tally(&plan, &runs[..1]), (10, 18));
+fn a_row_that_was_not_run_says_so() {
     let kept = std::env::var_os(KEEP).map(PathBuf::from);
     let guard = tempfile::tempdir().unwrap();
-    let dir = kept.unwrap_or_else(|| guard.path().to_owned());
-    std::fs::create_dir_all(&dir).unwrap();
-    let html = std::fs::read_to_string(index(&dir, &plan, &runs).unwrap()).unwrap();
-    assert!(html.contains("not run") && html.contains("href=\"failed/report.html\""));
-    assert!(
-        !html.contains("{{")
-            && !html.contains("src=")
-            && !html.contains("http:")
-            && !html.contains("https:")
-    );
+    let dir = kept.map_or_else(|| guard.path().to_owned(), |kept| kept.join("all"));
+    for (name, broken) in [("slow", false), ("isolate-leader", true)] {
+        let (recording, of_it) = (recording(broken), dir.join(name));
+        std::fs::create_dir_all(&of_it).unwrap();
+        write(&of_it, &recording, &findings(&recording, broken), None).unwrap();
+    }
+    let row = |nemesis: &str, cells: [Cell; 3], note: &str| Row {
+        nemesis: nemesis.into(),
+        cells: cells.into(),
+        note: note.into(),
+        report: None,
+        passed: cells == [Cell::Passed; 3] || cells[0] == Cell::Impossible,
+    };
+    let mut matrix = Matrix {
+        cluster: "quorate".into(),
+        nodes: 3,
+        seed: 7,
+        seconds: 700,
+        columns: ["register", "watch", "alive"].map(String::from).into(),
+        rows: vec![
+            row("slow", [Cell::Passed; 3], ""),
+            row(
+                "isolate-leader",
+                [Cell::Failed, Cell::Passed, Cell::NotJudged],
+                "",
+            ),
+            row("replace", [Cell::NotRun; 3], "over the budget"),
+            row("mtu", [Cell::Impossible; 3], "<no packets>"),
+        ],
+    };
+    let page = |matrix: &Matrix| {
+        let path = index(&dir, matrix, "scripts/partition --all --seed 7").unwrap();
+        std::fs::read_to_string(path).unwrap()
+    };
+    let html = page(&matrix);
+    assert!(html.contains("A promise was broken under 1 of 4 kinds of faults: "));
+    assert!(html.contains("; 1 not run; 1 that this cluster cannot have."));
+    assert!(html.contains("not run: over the budget") && html.contains("n/a: &lt;no packets&gt;"));
+    assert!(html.contains("href=\"isolate-leader/report.html\""));
+    assert!(!html.contains("href=\"replace"));
+    for resource in ["{{", "src=", "http:", "https:"] {
+        assert!(!html.contains(resource), "the page has {resource}");
+    }
+    matrix.rows.truncate(1);
+    assert!(page(&matrix).contains("Every promise held under 1 kind of fault: "));
 }

@@ -22,12 +22,14 @@ pub enum Overall {
     Troubled,
 }
 
-/// The judges that reject runs in which too little happened begin with this.
-pub const COVERAGE: &str = "coverage";
+/// Judges that reject runs in which too little happened: `coverage-load` and its kind.
+fn is_coverage(finding: &Finding) -> bool {
+    finding.judge.starts_with("coverage")
+}
 
 pub fn overall(summary: &Summary, findings: &[Finding]) -> Overall {
     let failed = || findings.iter().filter(|f| f.verdict == Verdict::Failed);
-    if failed().any(|finding| !finding.judge.starts_with(COVERAGE)) {
+    if failed().any(|finding| !is_coverage(finding)) {
         Overall::Failed
     } else if findings.iter().any(|f| f.verdict == Verdict::Unknown) {
         Overall::Undecided
@@ -88,10 +90,7 @@ pub fn headline(summary: &Summary, findings: &[Finding]) -> Headline {
             format!("{scene}, {answers} and {wrong}{}.", recovery(summary))
         }
         Overall::Failed => {
-            let broken: Vec<&&Finding> = failed
-                .iter()
-                .filter(|f| !f.judge.starts_with(COVERAGE))
-                .collect();
+            let broken: Vec<&&Finding> = failed.iter().filter(|f| !is_coverage(f)).collect();
             let judged = findings
                 .iter()
                 .filter(|f| f.verdict != Verdict::NotApplicable);
@@ -212,8 +211,8 @@ pub fn verdict_lines(recording: &Recording, findings: &[Finding]) -> Vec<String>
     ));
     if let Some((fault, recovered)) = summary.slowest_recovery() {
         let took = match recovered {
-            Some(us) => format!("{} after {} healed", in_seconds(us), fault.nemesis),
-            None => format!("none was seen after {} healed", fault.nemesis),
+            Some(us) => format!("{} after {} healed", in_seconds(us), fault.label),
+            None => format!("none was seen after {} healed", fault.label),
         };
         lines.push(format!("  slowest recovery: {took}"));
     }

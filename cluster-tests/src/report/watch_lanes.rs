@@ -5,10 +5,11 @@ use crate::history::recording::Recording;
 use crate::history::watch::{Event, Kind, Tidings, Told, WatchStream};
 use crate::judge::finding::Finding;
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Lanes on a page: those with something wrong first.
-const LANES_MAX: usize = 16;
+/// Lanes on a page: those with something wrong first, then of every workload those that were told most.
+const LANES_MAX: usize = 12;
 /// Points of a lane.
 const POINTS_MAX: usize = 400;
 /// Responses that are drawn before and after one that is wrong.
@@ -27,6 +28,7 @@ pub struct WatchLanes {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Lane {
     pub watcher: String,
+    pub workload: String,
     pub streams: Vec<Stream>,
     /// (when, last revision that it was told until then), thinned.
     pub points: Vec<(u64, i64)>,
@@ -87,9 +89,25 @@ pub fn lanes(recording: &Recording, findings: &[Finding]) -> WatchLanes {
         .collect();
     let of = lanes.len();
     let events = lanes.iter().map(|lane| lane.events).sum();
-    lanes.sort_by_key(|lane| lane.flaws.is_empty());
+    rank(&mut lanes);
     lanes.truncate(LANES_MAX);
     WatchLanes { lanes, of, events }
+}
+
+/// Those with flaws first; then the busiest of every workload, the second of every workload, and on.
+fn rank(lanes: &mut Vec<Lane>) {
+    lanes.sort_by_key(|lane| Reverse(lane.events));
+    let mut turns: BTreeMap<String, usize> = BTreeMap::new();
+    let mut ranked: Vec<(bool, usize, Lane)> = lanes
+        .drain(..)
+        .map(|lane| {
+            let turn = turns.entry(lane.workload.clone()).or_default();
+            *turn += 1;
+            (lane.flaws.is_empty(), *turn, lane)
+        })
+        .collect();
+    ranked.sort_by_key(|(whole, turn, _)| (*whole, *turn));
+    lanes.extend(ranked.into_iter().map(|(.., lane)| lane));
 }
 
 fn lane(watcher: &str, mut streams: Vec<&WatchStream>, flaws: Vec<Flaw>) -> Lane {
@@ -122,6 +140,9 @@ fn lane(watcher: &str, mut streams: Vec<&WatchStream>, flaws: Vec<Flaw>) -> Lane
         .collect();
     Lane {
         watcher: watcher.to_owned(),
+        workload: streams
+            .first()
+            .map_or(String::new(), |first| first.workload.clone()),
         streams: streams.iter().map(|stream| described(stream)).collect(),
         points,
         events,

@@ -6,6 +6,7 @@ use super::command::{Arguments, enter, plan};
 use super::plan::Plan;
 use super::verdict::{Judged, conclude, erase_data};
 use crate::judge::finding::{Finding, Verdict};
+use crate::report;
 use crate::schedule::generate::generate;
 use crate::schedule::nemesis::{CATALOGUE, COMBINED};
 use anyhow::{Context as _, Result};
@@ -168,7 +169,8 @@ pub async fn run(arguments: &Arguments, budget: Duration) -> Result<bool> {
     };
     matrix.save(&dir)?;
     println!("\n{}", matrix.text());
-    println!("matrix: {}", dir.join("matrix.json").display());
+    let page = report::index(&dir, &matrix, &matrix.command())?;
+    println!("matrix: {}", page.display());
     Ok(matrix.rows.iter().all(|row| row.passed))
 }
 
@@ -250,6 +252,17 @@ impl Matrix {
         let json = serde_json::to_string_pretty(self).context("the matrix")?;
         std::fs::write(dir.join("matrix.json"), json).context("write matrix.json")?;
         std::fs::write(dir.join("matrix.txt"), self.text()).context("write matrix.txt")
+    }
+
+    /// Repeats it.
+    fn command(&self) -> String {
+        let Self {
+            cluster,
+            nodes,
+            seed,
+            ..
+        } = self;
+        format!("scripts/partition --all --cluster {cluster} --nodes {nodes} --seed {seed}")
     }
 
     /// For a terminal.

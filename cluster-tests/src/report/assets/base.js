@@ -50,7 +50,7 @@ const compact = (number) =>
   number < 1000 ? String(number) : number < 99500 ? (number / 1000).toFixed(number < 9950 ? 1 : 0) + "k" : (number / 1e6).toFixed(1) + "M";
 function lasted(us) {
   if (us < 1000) return us + " µs";
-  if (us < 99950) return (us / 1000).toFixed(us < 9950 ? 1 : 0) + " ms";
+  if (us < 999500) return (us / 1000).toFixed(us < 9950 ? 1 : 0) + " ms";
   const s = us / 1e6;
   return (s < 9.995 ? s.toFixed(2) : s < 99.95 ? s.toFixed(1) : String(Math.round(s))) + " s";
 }

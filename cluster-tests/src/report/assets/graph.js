@@ -80,7 +80,7 @@ function drawReadout(box) {
   });
   put(box,
     el("div", { class: "clock" }, clock(view.at)),
-    el("div", { class: "faults" }, faults.length ? faults.map((fault) => el("div", {}, chip(fault.family, fault.nemesis), el("div", {}, fault.text))) : "No fault"),
+    el("div", { class: "faults" }, faults.length ? faults.map((fault) => el("div", {}, chip(fault.family, fault.label), el("div", {}, fault.text))) : "No fault"),
     el("div", {}, `${grouped(perSecond(D.load.ok))} answers/s, p50 ${lasted(D.load.p50[bucket] || 0)}, p99 ${lasted(D.load.p99[bucket] || 0)}`),
     el("table", {},
       el("thead", {}, el("tr", {}, el("th", {}), el("th", {}, "role"), el("th", { class: "number" }, "term"), el("th", { class: "number optional", title: "committed log index" }, "committed"), el("th", { class: "number optional", title: "applied log index" }, "applied"))),

@@ -48,9 +48,9 @@ function drawScene(scene, number) {
 
 function faultWords(at) {
   const faults = faultsAt(at);
-  if (faults.length) return ", during " + faults.map((fault) => fault.nemesis).join(" and ") + ".";
+  if (faults.length) return ", during " + faults.map((fault) => fault.label).join(" and ") + ".";
   const before = FAULTS.filter((fault) => fault.ended <= at).pop();
-  return before ? `, ${lasted(at - before.ended)} after ${before.nemesis} healed.` : ", before any fault.";
+  return before ? `, ${lasted(at - before.ended)} after ${before.label} healed.` : ", before any fault.";
 }
 
 /// Places every beginning and end on an axis of order, with a little of the true distance kept.

@@ -24,8 +24,7 @@ function commandBox(command) {
 }
 
 function verdict() {
-  const slowest = S.faults.filter((f) => !f.skipped);
-  const recovered = slowest.map((f) => f.recovered);
+  const recovered = S.faults.filter((f) => f.recovers).map((f) => f.recovered);
   const never = recovered.includes(null);
   const figure = (value, unit, words, bad) => el("div", { class: bad ? "bad" : undefined }, el("dt", {}, words), el("dd", {}, value, unit ? el("small", {}, " " + unit) : null));
   const wrong = D.judges.filter((judge) => judge.verdict === "failed");
@@ -72,34 +71,34 @@ function brokenPromise(judge) {
 function faultTable() {
   const section = $("faults");
   if (!S.faults.length) { section.hidden = true; return; }
-  const unit = (ABOUT["election-timeout-ms"] || 1000) * 1000;
-  const longest = Math.max(unit * D.bound, ...FAULTS.map((f) => f.recovered || 0), ...(D.same_schedule ? C.faults.map((f) => f.recovered || 0) : []));
+  const longest = Math.max(1, ...FAULTS.map((f) => Math.max(f.bound, f.recovered || 0)), ...(D.same_schedule ? C.faults.map((f) => f.recovered || 0) : []));
   put(section,
     el("h2", {}, "Faults, and the way back"),
-    el("p", { class: "lead" }, `Seconds of each fault in which a write was acknowledged, and how long after its end the first one was. The mark is the bound, ${D.bound} election timeouts (${lasted(unit * D.bound)}).`),
+    el("p", { class: "lead" }, "Seconds of each fault in which a write was acknowledged, and how long after its end the cluster served again. The mark is the bound: eight election timeouts, and three seconds where a member has to start."),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Faults and recovery" }, el("table", {},
       el("thead", {}, el("tr", {}, el("th", {}, "fault"), el("th", {}, "when"), el("th", {}, "seconds that served"), el("th", {}, "longest silence"), el("th", {}, "back after"), el("th", { class: "number" }, "ok"), el("th", { class: "number" }, "refused"), el("th", { class: "number" }, "unknown"), el("th", { class: "number" }, "elections"))),
-      el("tbody", {}, S.faults.map((fault, number) => faultLine(fault, number, unit, longest))))));
+      el("tbody", {}, S.faults.map((fault, number) => faultLine(fault, number, longest))))));
 }
 
-function faultLine(fault, number, unit, longest) {
+function faultLine(fault, number, longest) {
   const name = el("th", { scope: "row" },
-    fault.skipped ? chip(fault.family, fault.nemesis) : el("button", { type: "button", class: "link", onclick: () => { showFault(fault); $("timeline").scrollIntoView(); } }, chip(fault.family, fault.nemesis)),
+    fault.skipped ? chip(fault.family, fault.label) : el("button", { type: "button", class: "link", onclick: () => { showFault(fault); $("timeline").scrollIntoView(); } }, chip(fault.family, fault.label)),
     el("small", {}, fault.text));
   if (fault.skipped) return el("tr", { class: "skipped" }, name, el("td", { colspan: 8 }, "not done: " + fault.skipped));
   const other = D.same_schedule ? C.faults[number] : null;
   const at = (us) => Math.min(100, (100 * us) / longest) + "%";
-  const late = fault.recovered === null || fault.recovered > unit * D.bound;
+  const late = fault.recovered === null || fault.recovered > fault.bound;
   return el("tr", {}, name,
-    el("td", {}, `${clock(fault.began, 1)}`, el("small", {}, "for " + lasted(fault.ended - fault.began))),
+    el("td", {}, `${clock(fault.began, 1)}`, el("small", { class: "nowrap" }, "for " + lasted(fault.ended - fault.began))),
     el("td", {}, `${fault.availability.served} of ${fault.availability.of}`, el("small", {}, fault.must_serve ? "must serve" : "may stand still"), other ? el("small", {}, `${C.cluster}: ${other.availability.served} of ${other.availability.of}`) : null),
     el("td", {}, lasted(fault.silence), other ? el("small", {}, `${C.cluster}: ${lasted(other.silence)}`) : null),
-    el("td", {}, fault.recovered === null ? el("span", { class: "verdict-word failed" }, "not seen") : lasted(fault.recovered),
-      el("span", { class: "track", "aria-hidden": "true" },
-        el("b", { class: late ? "bad" : undefined, style: "width:" + at(fault.recovered === null ? longest : fault.recovered) }),
-        other && other.recovered !== null ? el("u", { style: "left:" + at(other.recovered) }) : null,
-        el("i", { style: `left:calc(${at(unit * D.bound)} - 2px)` })),
-      other ? el("small", {}, `${C.cluster}: ${other.recovered === null ? "not seen" : lasted(other.recovered)}`) : null),
+    el("td", {}, !fault.recovers ? el("span", { class: "skipped" }, "another fault lasted on")
+      : [fault.recovered === null ? el("span", { class: "verdict-word failed" }, "not seen") : lasted(fault.recovered),
+        el("span", { class: "track", "aria-hidden": "true" },
+          el("b", { class: late ? "bad" : undefined, style: "width:" + at(fault.recovered === null ? longest : fault.recovered) }),
+          other && other.recovers && other.recovered !== null ? el("u", { style: "left:" + at(other.recovered) }) : null,
+          el("i", { style: `left:calc(${at(fault.bound)} - 2px)` })),
+        other && other.recovers ? el("small", {}, `${C.cluster}: ${other.recovered === null ? "not seen" : lasted(other.recovered)}`) : null]),
     el("td", { class: "number" }, grouped(fault.counts.ok)),
     el("td", { class: "number" }, grouped(fault.counts.refused)),
     el("td", { class: "number" }, grouped(fault.counts.unknown)),
@@ -111,7 +110,7 @@ function compare() {
   const section = $("compare");
   section.hidden = false;
   const slowest = (summary) => {
-    const all = summary.faults.filter((f) => !f.skipped).map((f) => f.recovered);
+    const all = summary.faults.filter((f) => f.recovers).map((f) => f.recovered);
     return !all.length ? "–" : all.includes(null) ? "not seen" : lasted(Math.max(...all));
   };
   const served = (summary) => {

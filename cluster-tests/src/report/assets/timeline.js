@@ -164,11 +164,11 @@ function drawChart(box) {
     // A name may run on to the next fault of its row.
     const next = rows.slice(number + 1).find((other) => other.row === row);
     const room = (next ? Math.min(x(next.fault.began), left + width) : left + width) - at.x;
-    const fits = room > fault.nemesis.length * 6.6 + 14;
-    parts.push(sv("g", { class: "fault", "data-fault": number, ...hover(`${fault.nemesis}, ${clock(fault.began, 1)} to ${clock(fault.ended, 1)}\n${fault.text}`) },
+    const fits = room > fault.label.length * 6.6 + 14;
+    parts.push(sv("g", { class: "fault", "data-fault": number, ...hover(`${fault.label}, ${clock(fault.began, 1)} to ${clock(fault.ended, 1)}\n${fault.text}`) },
       sv("rect", { ...at, y: top, height: CHART.fault, rx: 2, fill: ofFamily(fault.family), opacity: fits ? 0.24 : 0.9 }),
       sv("rect", { x: at.x, y: top, width: Math.min(3, at.width), height: CHART.fault, fill: ofFamily(fault.family) }),
-      fits ? sv("text", { x: at.x + 8, y: top + 13, class: "strong" }, fault.nemesis) : null));
+      fits ? sv("text", { x: at.x + 8, y: top + 13, class: "strong" }, fault.label) : null));
   });
 
   parts.push(drawNodes(x, seen, span, nodesAt, left, width));
@@ -189,7 +189,7 @@ function drawChart(box) {
   const { at: marks, step } = ticks(view.from, view.to, Math.max(2, width / 90));
   for (const at of marks) {
     parts.push(sv("line", { class: "axis", x1: x(at), x2: x(at), y1: latencyAt + latencyHigh, y2: latencyAt + latencyHigh + 4 }));
-    parts.push(sv("text", { x: x(at), y: high - 6, "text-anchor": "middle" }, (at / 1e6).toFixed(step < 1e6 ? (step < 1e5 ? 2 : 1) : 0) + " s"));
+    parts.push(sv("text", { x: x(at), y: high - 6, "text-anchor": x(at) > left + width - 12 ? "end" : "middle" }, (at / 1e6).toFixed(step < 1e6 ? (step < 1e5 ? 2 : 1) : 0) + " s"));
   }
   for (const scene of D.scenes) {
     if (scene.at === null || !seen(scene.at, scene.at)) continue;
@@ -208,7 +208,7 @@ function drawChart(box) {
 }
 
 const spokenTimeline = () =>
-  `Timeline of ${clock(D.end, 0)}: ${FAULTS.map((f) => `${f.nemesis} from ${clock(f.began, 1)} to ${clock(f.ended, 1)}`).join("; ") || "no faults"}. The tables below hold the same numbers.`;
+  `Timeline of ${clock(D.end, 0)}: ${FAULTS.map((f) => `${f.label} from ${clock(f.began, 1)} to ${clock(f.ended, 1)}`).join("; ") || "no faults"}. The tables below hold the same numbers.`;
 
 function label(parts, left, y, text, strong) {
   parts.push(sv("text", { x: left - 10, y, "text-anchor": "end", class: strong ? "strong" : undefined }, text));

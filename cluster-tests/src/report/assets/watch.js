@@ -12,7 +12,7 @@ function watches() {
     el("h2", {}, "What watchers were told"),
     el("p", { class: "lead" }, `${counted(D.watch.events, "event", "events")} to ${counted(D.watch.of, "watcher", "watchers")}, revision against time. A vertical line is a new stream; from there on nothing may be missing and nothing may come twice.`),
     el("div", { class: "watchers" }, boxes),
-    lanes.length < D.watch.of ? el("p", { class: "note" }, `${lanes.length} of ${D.watch.of} watchers are drawn, those with something wrong first.`) : null);
+    lanes.length < D.watch.of ? el("p", { class: "note" }, `${lanes.length} of ${D.watch.of} watchers are drawn, those with something wrong first, then of every workload those that were told most.`) : null);
   const most = Math.max(1, ...lanes.flatMap((lane) => lane.points.map((point) => point[1])));
   const draw = () => lanes.forEach((lane, i) => drawWatcher(boxes[i], lane, most));
   view.redraws.push(draw);
@@ -25,13 +25,13 @@ function drawWatcher(box, lane, most) {
   const floor = WATCH.high - WATCH.bottom;
   const x = (at) => left + (at / Math.max(D.end, 1)) * width;
   const y = (revision) => floor - (revision / most) * (floor - 6);
-  const parts = FAULTS.map((fault) => sv("rect", { x: x(fault.began), width: Math.max(1, x(fault.ended) - x(fault.began)), y: 0, height: floor, fill: ofFamily(fault.family), opacity: 0.1, ...hover(`${fault.nemesis}\n${fault.text}`) }));
+  const parts = FAULTS.map((fault) => sv("rect", { x: x(fault.began), width: Math.max(1, x(fault.ended) - x(fault.began)), y: 0, height: floor, fill: ofFamily(fault.family), opacity: 0.1, ...hover(`${fault.label}\n${fault.text}`) }));
   for (const revision of ticks(0, most, 2).at) {
     parts.push(sv("line", { class: "grid", x1: left, x2: left + width, y1: y(revision), y2: y(revision) }));
     parts.push(sv("text", { x: left - 6, y: y(revision) + 4, "text-anchor": "end" }, compact(revision)));
   }
   for (const at of ticks(0, D.end, Math.max(2, width / 90)).at) {
-    parts.push(sv("text", { x: x(at), y: WATCH.high - 4, "text-anchor": at === 0 ? "start" : "middle" }, (at / 1e6).toFixed(0) + " s"));
+    parts.push(sv("text", { x: x(at), y: WATCH.high - 4, "text-anchor": at === 0 ? "start" : x(at) > left + width - 12 ? "end" : "middle" }, (at / 1e6).toFixed(0) + " s"));
   }
   for (const [number, stream] of lane.streams.entries()) {
     const from = stream.start_revision ? `from revision ${stream.start_revision}` : "from now on";
