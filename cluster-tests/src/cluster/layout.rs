@@ -14,10 +14,10 @@ const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 /// Ports of the next member: 2389 and 2390, 2399 and 2400, as in etcd's own examples.
 const PORT_STEP: u16 = 10;
-/// The link from A to B listens on this + 16 A + B; what anybody dials B by, as that from 0.
+/// The link from A to B listens on this + 64 A + B; what anybody dials B by, as that from 0.
 const LINK_PORT: u16 = 21_000;
-/// Nodes are numbered from 1 to this.
-pub const NODES_MAX: u16 = 15;
+/// Nodes are numbered from 1 to this; a number is given once, so that long runs replace many.
+pub const NODES_MAX: u16 = 40;
 /// The shift of every cluster but the user's: a server on 0.0.0.0:2379 would hold the port on every
 /// address.
 const OWN_PORTS: u16 = 20_000;
@@ -194,7 +194,7 @@ impl Layout {
     }
 
     fn proxy_address(self, from: u16, to: usize) -> String {
-        let port = LINK_PORT + self.port_shift / 10 + from * 16 + Self::number(to);
+        let port = LINK_PORT + self.port_shift / 10 + from * 64 + Self::number(to);
         format!("{}:{port}", self.ip)
     }
 }
@@ -208,11 +208,12 @@ mod tests {
     fn no_two_listeners_share_an_address() {
         let layout = Layout::well_known();
         let mut seen = BTreeSet::new();
-        for node in 1..=5 {
+        let nodes = || 1..=usize::from(NODES_MAX);
+        for node in nodes() {
             assert!(seen.insert(layout.client_address(node)));
             assert!(seen.insert(layout.peer_address(node)));
             assert!(seen.insert(layout.advertised_address(node)));
-            for to in (1..=5).filter(|to| *to != node) {
+            for to in nodes().filter(|to| *to != node) {
                 assert!(seen.insert(layout.link_address(node, to)));
             }
         }

@@ -1,7 +1,7 @@
 //! A cluster on this machine: its members, its links, and what tests ask of it.
 
 use super::carrier::{Carrier, Wiring};
-use super::layout::Layout;
+use super::layout::{Layout, NODES_MAX};
 use super::power::{self, Lost};
 use super::process::Process;
 use super::program::{MemberPlan, Program};
@@ -99,9 +99,13 @@ impl Cluster {
     /// answers its number. The weather of now is over its links too.
     ///
     /// # Errors
-    /// There is no binary, or an address is in use.
+    /// There is no binary, an address is in use, or the numbers are used up.
     pub async fn enlist(&mut self) -> Result<usize> {
         let node = self.spec.nodes + 1;
+        ensure!(
+            node <= usize::from(NODES_MAX),
+            "a cluster has had at most {NODES_MAX} members"
+        );
         let all: Vec<usize> = self.nodes().chain([node]).collect();
         let mut member = process(&self.spec, node, &all, "existing")?;
         self.carrier.admit(node, &mut member).await?;
