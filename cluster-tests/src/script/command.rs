@@ -70,11 +70,17 @@ pub fn run(arguments: &Arguments, runtime: &Handle) -> Result<bool> {
     });
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     let seconds = began.elapsed().as_secs_f64();
+    let stories = if count == 1 { "story" } else { "stories" };
     if failed.is_empty() {
-        println!("{count} stories as written, in {seconds:.1} s");
+        let how = if arguments.update {
+            "recorded"
+        } else {
+            "as written"
+        };
+        println!("{count} {stories} {how}, in {seconds:.1} s");
     } else {
         let (bad, names) = (failed.len(), failed.join(", "));
-        println!("{bad} of {count} stories went otherwise, in {seconds:.1} s: {names}");
+        println!("{bad} of {count} {stories} went otherwise, in {seconds:.1} s: {names}");
     }
     Ok(failed.is_empty())
 }

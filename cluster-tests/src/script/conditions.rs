@@ -64,8 +64,13 @@ impl Stage {
         let limit = self.within(words)?.unwrap_or(PATIENCE);
         let what = words.next("what for")?;
         let condition = self.condition(&what, words)?;
-        if let Condition::Ended(nodes) = &condition {
-            return self.ended(nodes, limit).await;
+        match &condition {
+            Condition::Ended(nodes) => return self.ended(nodes, limit).await,
+            // Other states at the same place of the log are not waited for to become the same.
+            Condition::SameState(nodes) => {
+                self.scene()?.0.wait_same_state(nodes, limit).await?;
+            }
+            _ => {}
         }
         let said = {
             let stage = &*self;

@@ -35,6 +35,7 @@ pub struct Load {
 }
 
 impl Load {
+    /// `doors`: with the name of each client, which begins its keys.
     fn start(name: &str, doors: Vec<(String, Door)>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut load = Self {
@@ -42,8 +43,8 @@ impl Load {
             stop,
             clients: JoinSet::new(),
         };
-        for (member, door) in doors {
-            let prefix = format!("{name}/{member}/");
+        for (client, door) in doors {
+            let prefix = format!("{name}/{client}/");
             let book = Arc::clone(&load.book);
             load.clients
                 .spawn(write(door, prefix, book, stopped.clone()));
@@ -110,15 +111,19 @@ async fn write(
 }
 
 impl Stage {
-    /// `load NAME [MEMBERS]`: one client at each.
+    /// `load NAME [MEMBERS] [clients=N]`: so many at each, or one.
     pub(super) fn start_load(&mut self, words: &mut Words) -> Result<String> {
         let name = words.next("the load's name")?;
+        let clients: usize = words.number("clients")?.unwrap_or(1);
         let nodes = self.nodes(words)?;
         words.finish()?;
         let (cluster, names) = self.scene()?;
         let mut doors = Vec::new();
         for node in &nodes {
-            doors.push((names.name(*node), cluster.door(*node, DEADLINE)?));
+            for client in 1..=clients {
+                let name = format!("{}.{client}", names.name(*node));
+                doors.push((name, cluster.door(*node, DEADLINE)?));
+            }
         }
         let said = format!("clients write at {}", names.list(&nodes));
         ensure!(!self.loads.contains_key(&name), "there is a {name} already");

@@ -19,7 +19,7 @@
 //! ask ID QUESTION, answer ID      in the background         unanswered QUESTION    no answer for a while
 //! persist QUESTION                again until answered      ... either="this | that | no answer"
 //! watch NAME KEY [prefix] [previous] [from=N]    told NAME to=N | end    complete NAME from=N
-//! load NAME [NAMES], stop NAME, verify NAME      writers in the background     fill PREFIX COUNT
+//! load NAME [NAMES] [clients=N], stop NAME, verify NAME    in the background    fill PREFIX COUNT
 //! wait CONDITION [within=N]   hold N CONDITION   mark, elections [NAMES]: whether terms have passed
 //! ```
 //!

@@ -12,6 +12,7 @@ use quorate::proto::etcdserverpb::watch_request::RequestUnion;
 use quorate::proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 use quorate::proto::mvccpb::Event;
 use quorate::proto::mvccpb::event::EventType;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -35,11 +36,22 @@ pub struct Watch {
 #[derive(Default)]
 struct Heard {
     events: Vec<Event>,
+    /// Places of events whose revision had begun in an earlier response: no fragments are asked for, so
+    /// that must not be.
+    pieces: BTreeSet<usize>,
     /// Why nothing more comes.
     end: Option<String>,
 }
 
 impl Heard {
+    fn take(&mut self, events: Vec<Event>) {
+        let first = events.first().and_then(|event| event.kv.as_ref());
+        if first.is_some_and(|kv| kv.mod_revision == self.revision()) {
+            self.pieces.insert(self.events.len());
+        }
+        self.events.extend(events);
+    }
+
     /// The latest revision of an event.
     fn revision(&self) -> i64 {
         let last = self.events.last().and_then(|event| event.kv.as_ref());
@@ -113,7 +125,7 @@ async fn hear(mut responses: Streaming<WatchResponse>, heard: Arc<Mutex<Heard>>)
         let end = match responses.message().await {
             Ok(Some(response)) if response.canceled => Some(cancelled(&response)),
             Ok(Some(response)) => {
-                lock(&heard).events.extend(response.events);
+                lock(&heard).take(response.events);
                 None
             }
             Ok(None) | Err(_) => Some("the stream broke".to_owned()),
@@ -201,8 +213,12 @@ impl Stage {
             _ => bail!("told NAME to=REVISION, or told NAME end"),
         }
         let heard = lock(&watch.heard);
-        let events = heard.events.iter().skip(watch.told).map(in_words);
-        let mut lines: Vec<String> = events.collect();
+        let mut lines = Vec::new();
+        for (at, event) in heard.events.iter().enumerate().skip(watch.told) {
+            let piece = heard.pieces.contains(&at);
+            let note = if piece { ", in another response" } else { "" };
+            lines.push(format!("{}{note}", in_words(event)));
+        }
         watch.told = heard.events.len();
         lines.extend(heard.end.clone().filter(|_| end));
         let lines = lines.iter().map(|line| format!("{name}: {line}"));
