@@ -10,6 +10,7 @@ use super::finding::{Finding, Violation};
 use super::liveness::{acknowledged, longest_silence};
 use crate::history::recording::Recording;
 use crate::history::timeline::Window;
+use crate::schedule::fault::Fault;
 use crate::schedule::nemesis;
 use crate::workload::probe::PROBE;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +82,8 @@ pub fn faults(recording: &Recording) -> Finding {
                 .is_some_and(|leader| window.struck.contains(&leader))
         })
         .filter(|window| window.ended - window.began > long)
+        // A leader that is merely slow may lead on.
+        .filter(|window| !matches!(window.fault, Fault::Throttle { .. }))
         .collect();
     let terms: BTreeSet<u64> = recording
         .samples
