@@ -22,6 +22,9 @@ pub const GLANCE: Duration = Duration::from_millis(250);
 pub struct Observation {
     pub member_id: u64,
     pub term: u64,
+    /// That term is the newest entry's that it has applied, and its own may be higher: etcd tells no
+    /// other (`EtcdServer.setTerm`).
+    pub term_lags: bool,
     /// The leader it names; 0 for none.
     pub leader: u64,
     pub role: String,
@@ -131,6 +134,7 @@ async fn from_inspect(
     Ok(Observation {
         member_id: answer.member_id,
         term: answer.term,
+        term_lags: false,
         leader: answer.leader,
         role: answer.role,
         learner: answer.learners.contains(&answer.member_id),
@@ -176,6 +180,7 @@ async fn from_status(door: &mut Door, with_hash: bool) -> Result<Observation> {
     Ok(Observation {
         member_id: header.member_id,
         term: status.raft_term,
+        term_lags: true,
         leader: status.leader,
         role: role.to_owned(),
         learner: status.is_learner,

@@ -66,6 +66,9 @@ pub struct Sample {
     /// `leader`, `follower`, `candidate`, `learner`.
     pub role: String,
     pub term: u64,
+    /// That term is the newest entry's that it has applied; its own may be higher.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub term_lags: bool,
     /// The member id of the leader that it names; 0: none.
     pub leader: u64,
     pub last_log: u64,

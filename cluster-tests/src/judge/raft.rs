@@ -57,7 +57,17 @@ fn leads(sample: &Sample) -> bool {
 pub fn one_leader(recording: &Recording) -> Finding {
     let mut leaders: BTreeMap<u64, &Sample> = BTreeMap::new();
     let mut violations = Vec::new();
-    for sample in recording.samples.iter().filter(|sample| leads(sample)) {
+    let mut followed: BTreeMap<usize, u64> = BTreeMap::new();
+    for sample in &recording.samples {
+        if !leads(sample) {
+            followed.insert(sample.node, sample.term);
+            continue;
+        }
+        // A leader whose term lags still names the one before, until its first entry is applied.
+        let before = followed.get(&sample.node).copied().unwrap_or(u64::MAX);
+        if sample.term_lags && sample.term <= before {
+            continue;
+        }
         let first = *leaders.entry(sample.term).or_insert(sample);
         if first.member != sample.member {
             violations.push(violation(
@@ -253,6 +263,28 @@ mod tests {
             finding.violations[0].title,
             "two leaders in term 4: n1 and n2"
         );
+    }
+
+    #[test]
+    fn a_term_that_lags_is_a_leaders_own_once_it_has_risen() {
+        let lagging = |at, node, role, term| Sample {
+            term_lags: true,
+            ..sample(at, node, role, term)
+        };
+        let mut samples = vec![
+            lagging(1, 1, "follower", 1),
+            lagging(2, 1, "leader", 2),
+            lagging(2, 2, "follower", 2),
+            // Elected in term 3, and says so only when it has applied something.
+            lagging(3, 2, "leader", 2),
+            lagging(4, 2, "leader", 3),
+        ];
+        assert_eq!(
+            one_leader(&recording(samples.clone())).verdict,
+            Verdict::Passed
+        );
+        samples.extend([lagging(5, 3, "follower", 2), lagging(6, 3, "leader", 3)]);
+        assert_eq!(one_leader(&recording(samples)).verdict, Verdict::Failed);
     }
 
     #[test]

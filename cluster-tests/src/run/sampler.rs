@@ -162,6 +162,7 @@ fn sample(at: u64, node: usize, boot: u32, seen: &Observation) -> Sample {
         member: seen.member_id,
         role,
         term: seen.term,
+        term_lags: seen.term_lags,
         leader: seen.leader,
         last_log: seen.last_log_index,
         snapshot: seen.snapshot_index,
