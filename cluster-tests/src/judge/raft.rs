@@ -315,6 +315,7 @@ mod tests {
             order(&recording(vec![sample])).verdict
         };
         assert_eq!(ahead(|s| s.purged = 9), Verdict::Failed);
+        assert_eq!(ahead(|s| s.applied = 10), Verdict::Failed);
         assert_eq!(ahead(|s| s.committed = 11), Verdict::Failed);
         assert_eq!(
             ahead(|s| {
