@@ -15,9 +15,9 @@
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion};
-use quorate::env::Disk;
 use quorate::env::disk_real::RealDisk;
 use quorate::env::threads::RealThreads;
+use quorate::env::{Disk, Threads};
 use quorate::raft::log::{LogEntry, LogOptions, SegmentedLog};
 use quorate::types::Position;
 use raft_log::api::raft_log_writer::RaftLogWriter;
@@ -51,7 +51,8 @@ impl Ours {
     fn open(dir: &Path) -> Self {
         let options = LogOptions::default();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let log = SegmentedLog::open(dir, &disk, &RealThreads, options).unwrap();
+        let threads: Arc<dyn Threads> = Arc::new(RealThreads);
+        let log = SegmentedLog::open(dir, &disk, &threads, options).unwrap();
         Self {
             log,
             payload: Bytes::from(vec![7; PAYLOAD_BYTES]),

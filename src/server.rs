@@ -100,9 +100,10 @@ pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> any
         return end.await.context("Raft's thread is gone")?;
     };
     let node = Node::start(&running, &config, &env).context("start the doors' tasks")?;
+    // Leadership is handed over while the doors still answer.
+    let closing = running.over.clone();
     drop(running);
 
-    let (close, closing) = watch::channel(false);
     let doors = Doors::new(node.clone(), Limits::of(&config));
     let site = Site::new(node.clone(), doors.clone(), config.request_timeout())?;
     let metrics_port = Port {
@@ -127,22 +128,18 @@ pub async fn serve(config: Config, env: Env, stop: watch::Receiver<bool>) -> any
     let upkeep = Upkeep::new(node.clone(), &config, &env).context("start the upkeep")?;
     let upkeep = tokio::spawn(upkeep.run());
     let publisher = tokio::spawn(publish(node, config));
-    let mut stopping = stop;
-    let mut end = end;
-    let early = tokio::select! {
-        ended = &mut end => Some(ended),
-        _ = stopping.wait_for(|stop| *stop) => None,
-    };
+    let (mut over, mut stopping) = (closing, stop);
+    tokio::select! {
+        // Consensus is over, or its thread is gone.
+        _ = over.wait_for(|over| *over) => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
     publisher.abort();
     upkeep.abort();
-    let ended = match early {
-        Some(ended) => ended,
-        // Leadership is handed over while the doors still answer.
-        None => end.await,
-    };
-    close.send_replace(true);
     while tasks.join_next().await.is_some() {}
-    let ended = ended.context("Raft's thread is gone")?;
+    // The last of this side's hold on the state, which the core's end waits for.
+    drop((client_port, metrics_port));
+    let ended = end.await.context("Raft's thread is gone")?;
     if let Err(error) = &ended {
         // For whoever collects the log of a member that ran; one that did not start only says why.
         tracing::error!("{error:#}");

@@ -186,3 +186,31 @@ fn every_module_has_a_floor() {
         );
     }
 }
+
+/// `unsafe` has one home: libc's symbols in the simulator's own binary. Its crate has the workspace's
+/// lints, word for word, with `deny` for `forbid`, which nothing could allow.
+#[test]
+fn unsafe_stays_with_the_shims() {
+    let home = "cluster-tests/src/bin/quorate-sim/shim.rs";
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let laboratory = sources(&top.join("cluster-tests"));
+    let allowing: Vec<_> = laboratory
+        .iter()
+        .filter(|path| fs::read_to_string(path).unwrap().contains("unsafe_code"))
+        .map(|path| path.strip_prefix(top).unwrap().to_owned())
+        .collect();
+    assert_eq!(allowing, [Path::new(home)]);
+    let lints = |manifest: &str, from: &str| -> Vec<String> {
+        let text = fs::read_to_string(top.join(manifest)).unwrap();
+        let lines = text
+            .lines()
+            .skip_while(|line| *line != format!("[{from}.rust]"));
+        let ours = |line: &&str| !line.starts_with('[') || line.starts_with(&format!("[{from}."));
+        let lines = lines.take_while(ours).map(|line| line.replace(from, ""));
+        lines.filter(|line| !line.is_empty()).collect()
+    };
+    let mut expected = lints("Cargo.toml", "workspace.lints");
+    assert_eq!(expected[1], "unsafe_code = \"forbid\"");
+    "unsafe_code = \"deny\"".clone_into(&mut expected[1]);
+    assert_eq!(lints("cluster-tests/Cargo.toml", "lints"), expected);
+}

@@ -8,6 +8,7 @@
 //! * [`network`]: connect and listen; streams are boxed so that TLS or a simulated link fits.
 //! * [`disk`]: what the Raft log needs of a file system, and nothing more.
 //! * [`disk_journal`]: a disk that writes down what it could still lose, for tests.
+//! * [`disk_memory`]: a disk in memory whose power can be cut.
 //! * [`clock`]: the time of day (elapsed time is tokio's) and randomness.
 //! * [`process`]: what the process uses of the machine, for metrics.
 //! * [`threads`]: threads that run blocking jobs in order, and the runtimes.
@@ -15,6 +16,7 @@
 pub mod clock;
 pub mod disk;
 pub mod disk_journal;
+pub mod disk_memory;
 pub mod disk_real;
 pub mod network;
 pub mod network_memory;

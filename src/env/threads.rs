@@ -1,5 +1,6 @@
 //! Threads and runtimes. Blocking work runs on a [`Worker`]: a thread in production, inline under
-//! simulation, so that a simulated member has no second thread whose timing could differ.
+//! simulation, so that a simulated member has no second thread whose timing could differ. What the
+//! work takes there is a pause before it ([`Threads::later`], [`Worker::paused`]).
 #![allow(clippy::disallowed_methods, reason = "env is the one home of threads")]
 
 use super::network::BoxFuture;
@@ -12,7 +13,9 @@ use tokio::sync::{Semaphore, oneshot};
 /// Jobs that may wait for one worker; whoever comes with one more waits with it.
 const WORKER_QUEUE_MAX: usize = 1024;
 
-type Job = Box<dyn FnOnce() + Send>;
+pub type Job = Box<dyn FnOnce() + Send>;
+/// Passes the time that a job takes which begins now.
+pub type Pause = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub trait Threads: Send + Sync + 'static {
     /// A place that runs jobs one after another, in the order given. `name` shows up in `top -H`.
@@ -20,6 +23,11 @@ pub trait Threads: Send + Sync + 'static {
     /// Whether there is no second thread: jobs run at once on the caller's (the simulator).
     fn is_inline(&self) -> bool {
         false
+    }
+    /// Only where [`Self::is_inline`]: runs `job` on the caller's thread, now or after what the disk
+    /// takes, never before an earlier one.
+    fn later(&self, job: Job) {
+        job();
     }
     /// Runs `body` to its end beside everything else. It is joined through the answer.
     fn spawn(&self, name: &str, body: Job) -> io::Result<Joiner>;
@@ -48,19 +56,35 @@ impl Joiner {
 /// Runs blocking jobs in order. Cheap to clone; the thread ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Worker {
-    jobs: Option<mpsc::Sender<Job>>,
+    place: Place,
     room: Arc<Semaphore>,
 }
 
+/// Where jobs run.
+#[derive(Clone)]
+enum Place {
+    Thread(mpsc::Sender<Job>),
+    /// The caller's own.
+    Here,
+    /// The same, one after another, each after its pause.
+    Paused(Pause, Arc<tokio::sync::Mutex<()>>),
+}
+
 impl Worker {
-    /// A worker that runs each job at once on the caller's thread: for the simulator.
+    /// A worker that runs each job at once on the caller's thread.
     pub fn inline() -> Self {
-        Self::new(None)
+        Self::new(Place::Here)
     }
 
-    fn new(jobs: Option<mpsc::Sender<Job>>) -> Self {
+    /// One for a simulator: jobs run on the caller's thread, one after another, each when `pause` has
+    /// passed. A disk that hangs is a pause that lasts.
+    pub fn paused(pause: Pause) -> Self {
+        Self::new(Place::Paused(pause, Arc::default()))
+    }
+
+    fn new(place: Place) -> Self {
         Self {
-            jobs,
+            place,
             room: Arc::new(Semaphore::new(WORKER_QUEUE_MAX)),
         }
     }
@@ -72,8 +96,14 @@ impl Worker {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let Some(jobs) = &self.jobs else {
-            return Ok(job());
+        let jobs = match &self.place {
+            Place::Here => return Ok(job()),
+            Place::Paused(pause, turn) => {
+                let _turn = turn.lock().await;
+                pause().await;
+                return Ok(job());
+            }
+            Place::Thread(jobs) => jobs,
         };
         let gone = || io::Error::other("a worker thread is gone");
         let room = self.room.clone().acquire_owned().await;
@@ -94,10 +124,18 @@ impl Worker {
     /// Queues a job that nobody waits for: for a `drop`, and for what may come later. It is not
     /// counted, so its caller bounds how many there are.
     pub fn post(&self, job: impl FnOnce() + Send + 'static) {
-        match &self.jobs {
-            None => job(),
+        match &self.place {
+            Place::Here => job(),
             // The thread is gone: the process is ending, and the next start does such work again.
-            Some(jobs) => jobs.send(Box::new(job)).unwrap_or_default(),
+            Place::Thread(jobs) => jobs.send(Box::new(job)).unwrap_or_default(),
+            Place::Paused(pause, turn) => {
+                let (pause, turn) = (pause.clone(), turn.clone());
+                drop(tokio::spawn(async move {
+                    let _turn = turn.lock().await;
+                    pause().await;
+                    job();
+                }));
+            }
         }
     }
 }
@@ -127,7 +165,7 @@ impl Threads for RealThreads {
                     job();
                 }
             })?;
-        Ok(Worker::new(Some(jobs)))
+        Ok(Worker::new(Place::Thread(jobs)))
     }
 
     fn spawn(&self, name: &str, body: Job) -> io::Result<Joiner> {

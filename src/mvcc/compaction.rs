@@ -92,7 +92,7 @@ impl Store {
             // Every revision since the last rewrite ended about one version.
             let dead = u64::try_from(history - cleaned.rewritten).unwrap_or(0);
             if dead > 0 && dead.saturating_mul(100) >= rows.saturating_mul(DEAD_PERCENT) {
-                self.engine.rewrite(Family::History);
+                self.engine.rewrite(Family::History)?;
                 cleaned.rewritten = history;
             }
             cleaned.history = history;
@@ -108,7 +108,7 @@ impl Store {
         self.flush()?;
         let mut cleaned = lock(&self.cleaned);
         for family in Family::ALL {
-            self.engine.rewrite(family);
+            self.engine.rewrite(family)?;
         }
         cleaned.rewritten = cleaned.history;
         Ok(())
@@ -184,7 +184,7 @@ mod tests {
         for writer in [&mut writer, &mut other] {
             puts(writer, 5);
             // One file, and its last key is the event of the newest revision.
-            writer.store().engine.settle(Family::Events);
+            writer.store().engine.settle_family(Family::Events);
             compact(writer, 6);
         }
         let store = writer.store();

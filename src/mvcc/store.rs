@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::watch;
 
 /// What an operator or a test may choose.
 #[derive(Clone, Debug)]
@@ -30,6 +31,9 @@ pub struct StoreOptions {
     pub hash_seed: u64,
     /// Where the store counts.
     pub meters: Arc<StoreMeters>,
+    /// Has a receiver for as long as a store that was opened with it holds its directory: whoever
+    /// waits until it is `closed` finds the directory free.
+    pub in_use: watch::Sender<()>,
 }
 
 impl Default for StoreOptions {
@@ -39,6 +43,7 @@ impl Default for StoreOptions {
             metadata_cache_bytes: 48 << 20,
             hash_seed: 0,
             meters: Arc::default(),
+            in_use: watch::Sender::default(),
         }
     }
 }
@@ -98,6 +103,8 @@ pub struct Store {
     pub(super) cleaned: Mutex<Cleaned>,
     lease_feed: LeaseFeed,
     marks: Mutex<Marks>,
+    /// The last field: fields are dropped in order, and so the engine is closed when this goes.
+    _in_use: watch::Receiver<()>,
 }
 
 /// A lock is only poisoned if its holder panicked, and what these locks guard is whole at every
@@ -108,20 +115,21 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Store {
     /// `published` is what the engine holds.
-    pub(super) fn new(engine: Engine, published: Published, meters: Arc<StoreMeters>) -> Self {
+    pub(super) fn new(engine: Engine, published: Published, options: &StoreOptions) -> Self {
         let floors = Mutex::new(vec![Arc::downgrade(&published.floor)]);
         let cleaned = Cleaned::at_open(published.head.compacted);
         let mut marks = Marks::default();
         marks.extend(Mark::of(&published.head));
         Self {
             engine,
-            meters,
+            meters: options.meters.clone(),
             published: ArcSwap::from_pointee(published),
             writing: Mutex::new(()),
             floors,
             cleaned: Mutex::new(cleaned),
             lease_feed: LeaseFeed::default(),
             marks: Mutex::new(marks),
+            _in_use: options.in_use.subscribe(),
         }
     }
 
@@ -185,6 +193,15 @@ impl Store {
     /// Makes everything applied durable. Blocks for tens of milliseconds; other threads go on.
     pub fn flush(&self) -> Result<(), Error> {
         Ok(self.engine.flush()?)
+    }
+
+    /// As [`Self::flush`], for the last time: then compactions that are under way are given up, which
+    /// may be minutes of work, so that whoever waits for one soon lets go of the store. Nothing that
+    /// is written from now on outlives the store.
+    pub fn finish(&self) -> Result<(), Error> {
+        let flushed = self.flush();
+        self.engine.give_up_work();
+        flushed
     }
 
     /// The last log entry that a crash cannot take back.

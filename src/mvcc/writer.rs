@@ -69,7 +69,7 @@ impl Writer {
             roster: Arc::clone(&roster),
         };
         let cache = MetadataCache::new(options.metadata_cache_bytes, options.hash_seed);
-        let store = Arc::new(Store::new(engine, published, options.meters.clone()));
+        let store = Arc::new(Store::new(engine, published, options));
         Ok(Self {
             store,
             cache,

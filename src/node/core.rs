@@ -8,7 +8,7 @@ use super::join::claim_own_id;
 use super::reconfigure_rules::Rules;
 use super::reconfigurer::Reconfigurer;
 use super::sweeper::Sweeper;
-use super::{Identity, initial_check, removal};
+use super::{Identity, initial_check, peer_port, removal};
 use crate::config::Config;
 use crate::env::{Env, Listener, Worker};
 use crate::raft::log::{LogOptions, SegmentedLog};
@@ -19,24 +19,17 @@ use crate::raft::{
 use crate::state_machine::StateOptions;
 use crate::watch::Hub;
 use anyhow::Context;
-use futures_util::stream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tonic::transport::Server;
+use tokio::time::timeout;
 
-/// HTTP/2 windows of the peer port: the appends in flight of one round trip.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// After a failed accept, most likely for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// What each of the two steps of closing may take: stopping with a flush, and closing the log. What
-/// is not flushed by then the log replays.
+/// What each of the two steps of closing may take: stopping with a flush, and giving the directory
+/// back. What is not flushed by then the log replays.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 const DISK_HANGS: &str = "not closed in time: the disk hangs";
+const STATE_IN_USE: &str = "the state is not closed in time: it is still in use, or the disk hangs";
 
 /// What the doors' side gets once consensus runs.
 pub struct Running {
@@ -49,6 +42,9 @@ pub struct Running {
     pub sweeper: Sweeper,
     pub reconfigurer: Reconfigurer,
     pub snapshots: Snapshots,
+    /// Turns true when consensus is over. The doors then let go of everything that they have from
+    /// here: the data directory is given back, and [`run`] returns, when nobody uses the state.
+    pub over: watch::Receiver<bool>,
 }
 
 /// Runs consensus on the current runtime until `stop` turns true or something fatal happens.
@@ -102,8 +98,9 @@ pub async fn run(
     let links = Links::new(pins.clone(), env.network.clone(), addresses, times);
 
     let closer = env.threads.worker("close")?;
+    let (in_use, over) = (watch::Sender::default(), watch::Sender::new(false));
     let log_dir = member_dir.join("log");
-    let log = SegmentedLog::open(&log_dir, &disk, env.threads.as_ref(), LogOptions::default())
+    let log = SegmentedLog::open(&log_dir, &disk, &env.threads, LogOptions::default())
         .context("open the Raft log")?;
     let member = Opened {
         config,
@@ -115,13 +112,20 @@ pub async fn run(
         timers,
         log: log.clone(),
         closer: closer.clone(),
+        in_use: in_use.clone(),
+        over: over.clone(),
     };
     let lived = member.live(&mut data_dir, listeners, running, stop).await;
-    // However it ended: the directory is given back only when the log's threads write no more.
-    let closed = timeout(CLOSE_TIMEOUT, closer.run(move || log.close())).await;
+    // However it ended: the directory is given back only when the log's threads write no more, and
+    // when the state is closed, which the last of those who read, hash, copy or compact it does.
+    over.send_replace(true);
+    let close_log = timeout(CLOSE_TIMEOUT, closer.run(move || log.close()));
+    let let_go = timeout(CLOSE_TIMEOUT, in_use.closed());
+    let (closed, let_go) = tokio::join!(close_log, let_go);
     drop(data_dir);
     lived?;
-    closed.context(DISK_HANGS)??.context("close the Raft log")
+    closed.context(DISK_HANGS)??.context("close the Raft log")?;
+    let_go.context(STATE_IN_USE)
 }
 
 /// A member whose data directory and log are its own.
@@ -135,6 +139,8 @@ struct Opened {
     timers: Timers,
     log: SegmentedLog,
     closer: Worker,
+    in_use: watch::Sender<()>,
+    over: watch::Sender<bool>,
 }
 
 impl Opened {
@@ -156,13 +162,17 @@ impl Opened {
             timers,
             log,
             closer,
+            in_use,
+            over,
         } = self;
         let (disk, member_dir) = (env.disk.clone(), data_dir.member_dir.clone());
         let times = LinkTimes::from_election_timeout(timers.election);
-        let state_options = StateOptions {
+        let mut state_options = StateOptions {
             hash_seed: env.randomness.next_u64(),
+            in_use,
             ..StateOptions::default()
         };
+        state_options.engine.settles = env.threads.is_inline();
         let state_dir = StateDir::new(member_dir.clone(), disk.clone(), state_options);
         let machine = state_dir.open().context("open the state")?;
         let is_pristine = log.is_pristine();
@@ -195,7 +205,7 @@ impl Opened {
         );
         let mut tasks = JoinSet::new();
         for listener in listeners {
-            tasks.spawn(serve_peers(listener, service.clone(), times));
+            tasks.spawn(peer_port::serve(listener, service.clone(), times));
         }
         if !data_dir.identity.bootstrapped {
             let mut stopping = stop.clone();
@@ -269,6 +279,7 @@ impl Opened {
                 sweeper,
                 reconfigurer,
                 snapshots,
+                over: over.subscribe(),
             })
             .ok();
 
@@ -300,7 +311,7 @@ impl Opened {
             tasks.shutdown().await;
             consensus.shutdown().await;
             let store = consensus.store().load_full();
-            closer.run(move || store.flush()).await
+            closer.run(move || store.finish()).await
         });
         let flushed = stopped.await;
         match end {
@@ -315,32 +326,4 @@ enum End {
     Asked,
     Removed,
     Fatal(String),
-}
-
-async fn serve_peers(listener: Box<dyn Listener>, service: PeerService, times: LinkTimes) {
-    let incoming = stream::unfold(listener, async |mut listener| {
-        loop {
-            match listener.accept().await {
-                Ok(stream) => {
-                    let counted = stream.counted(Arc::default());
-                    return Some((Ok::<_, std::io::Error>(counted), listener));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "accept of a peer failed");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    });
-    let served = Server::builder()
-        .http2_keepalive_interval(Some(times.keep_alive_interval))
-        .http2_keepalive_timeout(Some(times.keep_alive_timeout))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .add_service(service.into_server())
-        .serve_with_incoming(incoming)
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the peer port is no longer served");
-    }
 }

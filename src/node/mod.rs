@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`core`] | opens the directory, joins the cluster, runs consensus and housekeeping |
+//! | [`core`] [`peer_port`] | opens the directory, joins the cluster, runs consensus and housekeeping; peers' connections |
 //! | [`data_dir`] [`beginning`] | whose directory; founder, joining, or here before |
 //! | [`founding`] [`bootstrap`] [`join`] | which ids, the first start of a founder; of one that joins |
 //! | [`restore`] | a backup becomes a data directory |
@@ -46,6 +46,7 @@ mod leases;
 mod membership;
 mod meters;
 mod move_leader;
+mod peer_port;
 mod propose;
 mod queues;
 mod read;

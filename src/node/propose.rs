@@ -291,7 +291,11 @@ impl Carrier {
             };
             match attempt {
                 Attempt::Done(outcome) => return outcome,
-                Attempt::NotTaken => leaders.changed(LEADER_PATIENCE).await,
+                Attempt::NotTaken => tokio::select! {
+                    () = leaders.changed(LEADER_PATIENCE) => {}
+                    // Nobody will ever lead here: whoever waits lets go of this member.
+                    _ = self.consensus.stopped() => return Err(NodeError::Stopped),
+                },
             }
         }
     }

@@ -24,13 +24,8 @@ impl StoreBuilder<TypeConfig, LogStore, Applier, TempDir> for Builder {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = env.disk.clone();
         let options = LogOptions::default();
-        let log = SegmentedLog::open(
-            &dir.path().join("log"),
-            &disk,
-            env.threads.as_ref(),
-            options,
-        )
-        .unwrap();
+        let log =
+            SegmentedLog::open(&dir.path().join("log"), &disk, &env.threads, options).unwrap();
         let snapshots = Snapshots::open(
             dir.path().join("snapshot"),
             disk.clone(),

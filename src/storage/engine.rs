@@ -5,7 +5,7 @@ use super::options::{EngineOptions, durable_only, unlogged, wait_for_flush};
 use super::view::View;
 use super::{Batch, Error, format};
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, CompactOptions, DB, properties};
+use rocksdb::{ColumnFamily, CompactOptions, DB, WaitForCompactOptions, properties};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,7 +16,10 @@ pub struct Engine {
     pub(super) db: DB,
     dir: PathBuf,
     history_floor: Arc<AtomicI64>,
+    settles: bool,
 }
+
+type Families = Vec<(&'static str, rocksdb::Options)>;
 
 /// What the engine says of its own load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,14 +36,34 @@ impl Engine {
     /// Opens or creates `dir`. A directory of a newer format is refused before it is touched.
     pub fn open(dir: &Path, options: &EngineOptions) -> Result<Self, Error> {
         format::check_or_create(dir)?;
-        let (families, history_floor) = Self::families(options);
+        let (families, history_floor) = Self::families(options)?;
         let db = DB::open_cf_with_opts(&options.database()?, dir, families)
             .map_err(Error::engine("open"))?;
-        Ok(Self {
+        let engine = Self {
             db,
             dir: dir.to_owned(),
             history_floor,
-        })
+            settles: options.settles,
+        };
+        engine.settle(Ok(()))?;
+        Ok(engine)
+    }
+
+    /// Waits for compactions that are under way, where they must not be seen half done. There an engine
+    /// that fails stops for good: RocksDB would try again on a thread of its own, when it likes.
+    fn settle(&self, done: Result<(), Error>) -> Result<(), Error> {
+        if !self.settles {
+            return done;
+        }
+        let settled = done.and_then(|()| {
+            self.db
+                .wait_for_compact(&WaitForCompactOptions::default())
+                .map_err(Error::engine("wait for compactions"))
+        });
+        if settled.is_err() {
+            self.db.cancel_all_background_work(true);
+        }
+        settled
     }
 
     /// Refuses a directory of a newer format, and writes nothing.
@@ -51,7 +74,7 @@ impl Engine {
     /// Opens a directory that nobody writes to, a checkpoint for one.
     pub fn open_read_only(dir: &Path, options: &EngineOptions) -> Result<Self, Error> {
         format::check(dir)?;
-        let (families, history_floor) = Self::families(options);
+        let (families, history_floor) = Self::families(options)?;
         let mut database = options.database()?;
         database.create_if_missing(false);
         let db = DB::open_cf_with_opts_for_read_only(&database, dir, families, false)
@@ -60,19 +83,18 @@ impl Engine {
             db,
             dir: dir.to_owned(),
             history_floor,
+            settles: false,
         })
     }
 
-    fn families(
-        options: &EngineOptions,
-    ) -> (Vec<(&'static str, rocksdb::Options)>, Arc<AtomicI64>) {
+    fn families(options: &EngineOptions) -> Result<(Families, Arc<AtomicI64>), Error> {
         let cache = options.cache();
         let floor = Arc::new(AtomicI64::new(i64::MIN));
-        let families = Family::ALL
-            .into_iter()
-            .map(|family| (family.name(), options.family(family, &cache, &floor)))
-            .collect();
-        (families, floor)
+        let families = Family::ALL.into_iter().map(|family| {
+            let options = options.family(family, &cache, &floor)?;
+            Ok((family.name(), options))
+        });
+        Ok((families.collect::<Result<_, Error>>()?, floor))
     }
 
     pub fn dir(&self) -> &Path {
@@ -122,15 +144,24 @@ impl Engine {
     pub fn flush(&self) -> Result<(), Error> {
         let families = Family::ALL.map(|family| self.family(family));
         let families: Vec<&&ColumnFamily> = families.iter().collect();
-        self.db
-            .flush_cfs_opt(&families, &wait_for_flush())
-            .map_err(Error::engine("flush"))
+        let flushed = self.db.flush_cfs_opt(&families, &wait_for_flush());
+        self.settle(flushed.map_err(Error::engine("flush")))
+    }
+
+    /// Has flushes and compactions that are under way given up, and starts none any more; waits for
+    /// nothing. What was not flushed before is lost to a reopening, as by a crash; reads go on.
+    pub fn give_up_work(&self) {
+        self.db.cancel_all_background_work(false);
     }
 
     /// Makes `dir`, which must not exist, a copy of the state (hard links where possible). It
     /// flushes, which takes tens of milliseconds: not for the thread that applies.
     pub fn checkpoint(&self, dir: &Path) -> Result<(), Error> {
         let checkpoint = Checkpoint::new(&self.db).map_err(Error::engine("start a checkpoint"))?;
+        if self.settles {
+            // The flush of the checkpoint then finds nothing, and starts no compaction.
+            self.flush()?;
+        }
         // Zero: always flush, for without a log what is in memory would be missing.
         checkpoint
             .create_checkpoint_with_log_size(dir, 0)
@@ -143,9 +174,10 @@ impl Engine {
     /// at once and for good, for open views too: the caller knows that nobody needs them and that a
     /// crash cannot bring back a state that does.
     pub fn drop_event_files(&self, from: &[u8], last: &[u8]) -> Result<(), Error> {
-        self.db
-            .delete_file_in_range_cf(&self.family(Family::Events), from, last)
-            .map_err(Error::engine("drop event files"))
+        let dropped = self
+            .db
+            .delete_file_in_range_cf(&self.family(Family::Events), from, last);
+        self.settle(dropped.map_err(Error::engine("drop event files")))
     }
 
     /// Versions that ended at or before `floor` may disappear from now on, for open views too.
@@ -155,18 +187,23 @@ impl Engine {
 
     /// Rewrites the files of a family without what is gone: deleted rows, and history below its
     /// floor. Others may compact meanwhile.
-    pub fn rewrite(&self, family: Family) {
+    pub fn rewrite(&self, family: Family) -> Result<(), Error> {
+        if self.settles {
+            // As for a checkpoint.
+            self.flush()?;
+        }
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
         options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
         let family = self.family(family);
         self.db
             .compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &options);
+        self.settle(Ok(()))
     }
 
     /// Puts every row of a family into files of the last level, where files can be dropped.
     #[cfg(test)]
-    pub(crate) fn settle(&self, family: Family) {
+    pub(crate) fn settle_family(&self, family: Family) {
         self.flush().unwrap();
         let family = self.family(family);
         self.db
@@ -214,7 +251,7 @@ mod tests {
             batch.put(Family::Events, &keys::event(revision, 0), b"");
         }
         engine.write(batch).unwrap();
-        engine.settle(Family::Events);
+        engine.settle_family(Family::Events);
         let is_empty = || {
             let view = engine.latest();
             let cursor = view.cursor(Family::Events, Bounds::default(), Scan::Short);

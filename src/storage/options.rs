@@ -20,6 +20,9 @@ pub struct EngineOptions {
     pub block_cache_bytes: usize,
     /// A family's writes are flushed to a file when they reach this.
     pub memtable_bytes: usize,
+    /// A flush returns when the compactions that it starts are done too: what is on disk then does not
+    /// depend on when a thread had its turn (the simulator).
+    pub settles: bool,
 }
 
 impl Default for EngineOptions {
@@ -27,6 +30,7 @@ impl Default for EngineOptions {
         Self {
             block_cache_bytes: 64 * MIB,
             memtable_bytes: 16 * MIB,
+            settles: false,
         }
     }
 }
@@ -37,11 +41,16 @@ impl EngineOptions {
         Self {
             block_cache_bytes: MIB,
             memtable_bytes: MIB,
+            settles: false,
         }
     }
 
     pub(super) fn database(&self) -> Result<Options, Error> {
         let mut options = Options::default();
+        if self.settles {
+            // Else a thread of its own tries a failed flush again, at once and then every second.
+            options = with(&mut options, "max_bgerror_resume_count=0")?;
+        }
         let mut env = Env::new().map_err(Error::engine("make an environment"))?;
         // Flushes and compactions at normal priority starve the apply thread on small machines:
         // pauses of 70-270 ms became 13-28 ms.
@@ -71,8 +80,12 @@ impl EngineOptions {
         family: Family,
         cache: &Cache,
         history_floor: &Arc<AtomicI64>,
-    ) -> Options {
+    ) -> Result<Options, Error> {
         let mut options = Options::default();
+        if self.settles {
+            // A view that is closed would begin compactions that nobody waits for.
+            options = with(&mut options, "bottommost_file_compaction_delay=4294967295")?;
+        }
         options.set_write_buffer_size(match family {
             Family::Lease | Family::Meta => self.memtable_bytes.min(4 * MIB),
             Family::Current | Family::Events | Family::History => self.memtable_bytes,
@@ -119,7 +132,7 @@ impl EngineOptions {
             Family::Lease | Family::Meta => blocks.set_block_size(4 << 10),
         }
         options.set_block_based_table_factory(&blocks);
-        options
+        Ok(options)
     }
 
     /// Not an LRU cache: that one is sharded so finely that a filter block of a big file exceeds a
@@ -127,6 +140,13 @@ impl EngineOptions {
     pub(super) fn cache(&self) -> Cache {
         Cache::new_hyper_clock_cache(self.block_cache_bytes, 0)
     }
+}
+
+/// What Rust's interface to RocksDB has no word for.
+fn with(options: &mut Options, more: &str) -> Result<Options, Error> {
+    options
+        .get_options_from_string(more)
+        .map_err(Error::engine("set an option"))
 }
 
 pub(super) fn unlogged() -> WriteOptions {

@@ -182,7 +182,8 @@ async fn who_joins_a_restored_cluster_gets_what_was_restored() {
     let dir = tempfile::tempdir().unwrap();
     let backup = save(&cluster, 0, dir.path()).await;
     drop(cluster);
-    let mut cluster = Cluster::founded_by(1, 2);
+    let mut cluster = Cluster::new(2);
+    cluster.founders = 1;
     restored(&cluster, 0, &backup);
     cluster.start(0);
     cluster.put(0, "after", "1").await;

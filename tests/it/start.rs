@@ -2,6 +2,7 @@
 //! of a newer build, with fewer flags.
 
 use crate::common::{Cluster, eventually};
+use quorate::proto::etcdserverpb::{DefragmentRequest, PutRequest};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -195,4 +196,46 @@ async fn a_damaged_snapshot_is_in_nobodys_way() {
     cluster.start(0);
     finds(&cluster, 0, "a", "1").await;
     assert!(!dir.exists());
+}
+
+/// Values that no compression makes smaller: 12 MiB, more than a rewrite is done with while a member
+/// stops.
+async fn put_a_lot(cluster: &Cluster) {
+    let mut noise = 1_u64;
+    let words = std::iter::repeat_with(|| {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        noise.to_le_bytes()
+    });
+    let mut bytes = words.flatten();
+    let mut kv = cluster.kv(0);
+    for number in 0..12 {
+        let value: Vec<u8> = bytes.by_ref().take(1 << 20).collect();
+        let request = PutRequest {
+            key: format!("much-{number}").into(),
+            value: value.into(),
+            ..PutRequest::default()
+        };
+        kv.put(request).await.unwrap();
+    }
+}
+
+/// A member that has stopped holds nothing of its directory, whatever its threads were doing.
+#[tokio::test]
+async fn a_member_that_stopped_amidst_a_rewrite_starts_again_at_once() {
+    let mut cluster = Cluster::started(1);
+    cluster.put(0, "a", "1").await;
+    put_a_lot(&cluster).await;
+    for _ in 0..3 {
+        let mut maintenance = cluster.maintenance(0);
+        maintenance.defragment(DefragmentRequest {}).await.unwrap();
+        drop(maintenance);
+        // Aside, so that this end of the connection closes too: the stop waits for nobody.
+        let member = cluster.take(0);
+        let end = tokio::task::spawn_blocking(|| member.stop()).await;
+        end.unwrap().unwrap();
+        cluster.start(0);
+        finds(&cluster, 0, "a", "1").await;
+    }
 }

@@ -38,7 +38,7 @@ impl SegmentedLog {
     pub fn open(
         dir: &Path,
         disk: &Arc<dyn Disk>,
-        threads: &dyn Threads,
+        threads: &Arc<dyn Threads>,
         options: LogOptions,
     ) -> Result<Self, LogError> {
         disk.create_dir_all(dir)
@@ -82,7 +82,7 @@ impl SegmentedLog {
                 .map_err(LogError::io("shorten", path))?;
         }
 
-        let is_inline = threads.is_inline();
+        let turns = threads.is_inline().then(|| threads.clone());
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner {
                 index: recovered.index,
@@ -99,14 +99,14 @@ impl SegmentedLog {
             }),
             work: Condvar::new(),
             inline: Mutex::new(None),
-            is_inline,
+            turns,
             nursery,
             cache_bytes: options.cache_bytes,
             syncs: writer.syncs().clone(),
         });
         shared.retire();
         let mut joiners = Vec::new();
-        if is_inline {
+        if shared.turns.is_some() {
             shared.nursery.tend()?;
             *lock(&shared.inline) = Some(writer);
         } else {
@@ -331,6 +331,9 @@ impl SegmentedLog {
     /// be called from a `Done`.
     pub fn close(&self) -> io::Result<()> {
         self.shared.begin_closing();
+        if self.shared.turns.is_some() {
+            self.shared.write_inline();
+        }
         for joiner in std::mem::take(&mut *lock(&self.owner.threads)) {
             joiner.join().map_err(io::Error::other)?;
         }

@@ -6,6 +6,7 @@ use super::nursery::Nursery;
 use super::reading::Run;
 use super::segment::{Segment, Sequence};
 use super::writer::{Op, Writer, Written};
+use crate::env::Threads;
 use crate::telemetry::metrics::Durations;
 use crate::types::Position;
 use std::collections::VecDeque;
@@ -20,7 +21,8 @@ pub(super) struct Shared {
     pub(super) work: Condvar,
     /// The writer, where no thread owns it. Whoever takes it out works for all others.
     pub(super) inline: Mutex<Option<Writer>>,
-    pub(super) is_inline: bool,
+    /// Where no thread writes: runs the writer's next turn.
+    pub(super) turns: Option<Arc<dyn Threads>>,
     pub(super) nursery: Arc<Nursery>,
     pub(super) cache_bytes: usize,
     pub(super) syncs: Arc<Durations>,
@@ -53,18 +55,24 @@ impl Shared {
         lock(&self.inner)
     }
 
-    pub(super) fn submit(&self, mut inner: MutexGuard<'_, Inner>, op: Op) {
-        if inner.queue.is_empty() {
+    pub(super) fn submit(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>, op: Op) {
+        let is_first = inner.queue.is_empty();
+        if is_first {
             inner.queued_since = Some(Instant::now());
         }
         inner.queue.push(op);
         // A wake-up is a system call: only for a writer that sleeps.
         let wake = std::mem::take(&mut inner.is_writer_idle);
         drop(inner);
-        if self.is_inline {
-            self.write_inline();
-        } else if wake {
-            self.work.notify_one();
+        match &self.turns {
+            // What comes before its turn is written with it.
+            Some(turns) if is_first => {
+                let shared = self.clone();
+                turns.later(Box::new(move || shared.write_inline()));
+            }
+            Some(_) => {}
+            None if wake => self.work.notify_one(),
+            None => {}
         }
     }
 

@@ -246,7 +246,7 @@ impl Cluster {
             disk,
             ..Env::real()
         };
-        let member = Member::spawn(|stopping| serve_once_free(config, env, stopping));
+        let member = Member::spawn(|stopping| quorate::server::serve(config, env, stopping));
         self.members[number] = Some(member);
     }
 
@@ -452,26 +452,6 @@ impl Drop for Cluster {
                 member.thread.join().ok();
             }
         }
-    }
-}
-
-/// Runs a member once the directory is free. A worker of the member before may still hold its engine,
-/// amidst a compaction; a process that ends takes its threads along, a thread of this one does not.
-async fn serve_once_free(
-    config: Config,
-    env: Env,
-    stopping: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let served = quorate::server::serve(config.clone(), env.clone(), stopping.clone()).await;
-        let is_held = served
-            .as_ref()
-            .is_err_and(|error| format!("{error:#}").contains("lock hold by current process"));
-        if !is_held || Instant::now() >= until {
-            return served;
-        }
-        sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -6,8 +6,8 @@
 //! was never reached. That one comparison covers acknowledged entries and votes, entries that were
 //! never written, holes, and truncated entries that come back.
 
-use super::power_cut_disk::PowerCutDisk;
 use super::{at, entry, open, open_threaded};
+use crate::env::disk_memory::MemoryDisk;
 use crate::raft::log::{LogEntry, LogError, LogState, SegmentedLog, Vote};
 use crate::types::Position;
 use rand::rngs::StdRng;
@@ -229,7 +229,7 @@ fn run(log: &SegmentedLog, judge: &Arc<Judge>, rng: &mut StdRng, steps: usize) -
 
 /// One life of a member: open, judge, work. `Err` if the power went.
 fn live(
-    disk: &PowerCutDisk,
+    disk: &MemoryDisk,
     judge: &mut Arc<Judge>,
     rng: &mut StdRng,
     steps: usize,
@@ -251,7 +251,7 @@ fn live(
 fn lives(seed: u64, cut: u64, steps: usize) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut chance = StdRng::seed_from_u64(seed ^ (cut << 32));
-    let mut disk = PowerCutDisk::default();
+    let mut disk = MemoryDisk::default();
     let mut judge = Judge::new(Model::default(), 1);
     let mut cut = cut;
     for life in 0..4 {
@@ -269,7 +269,7 @@ fn lives(seed: u64, cut: u64, steps: usize) {
 
 /// How many changes a life without a power cut makes.
 fn changes(seed: u64, steps: usize) -> u64 {
-    let disk = PowerCutDisk::default();
+    let disk = MemoryDisk::default();
     let mut judge = Judge::new(Model::default(), 1);
     let mut rng = StdRng::seed_from_u64(seed);
     live(&disk, &mut judge, &mut rng, steps, "no cut").unwrap();
@@ -301,7 +301,7 @@ fn nothing_acknowledged_is_lost_wherever_the_power_is_cut() {
 fn nothing_acknowledged_is_lost_when_threads_write() {
     for seed in 0..60 {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut disk = PowerCutDisk::default();
+        let mut disk = MemoryDisk::default();
         let mut judge = Judge::new(Model::default(), 1);
         for life in 0..4 {
             disk.cut_at(rng.random_range(1..400));

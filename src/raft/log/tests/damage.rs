@@ -1,15 +1,15 @@
 //! A torn tail is cut; damage below it is refused; a format of the future is left alone.
 
-use super::power_cut_disk::PowerCutDisk;
 use super::{DIR, append, at, entries, entry, open, read_all, save_vote, segment_names};
 use crate::env::Disk;
+use crate::env::disk_memory::MemoryDisk;
 use crate::raft::log::segment::RECORDS_AT;
 use crate::raft::log::{LogError, Vote};
 use std::path::{Path, PathBuf};
 
 /// A log of three entries in three groups of one segment; its disk and that segment.
-fn three_groups() -> (PowerCutDisk, PathBuf) {
-    let disk = PowerCutDisk::default();
+fn three_groups() -> (MemoryDisk, PathBuf) {
+    let disk = MemoryDisk::default();
     let log = open(&disk).unwrap();
     for index in 0..3 {
         append(&log, vec![entry(1, index, 300)]).unwrap();
@@ -33,7 +33,7 @@ fn a_flipped_byte_below_a_valid_later_group_is_refused_and_named() {
         second + 200,
     ] {
         let disk = whole.copy();
-        disk.flip(&path, at);
+        disk.flip(&path, at, 0x40).unwrap();
         let before = disk.changes();
         match open(&disk).map(|_| ()) {
             Err(LogError::Damaged { file, offset, .. }) => {
@@ -56,7 +56,7 @@ fn a_torn_last_group_is_cut_off_for_ever() {
     let third = RECORDS_AT + 104 + 2 * 344;
     for at in [third, third + 20, third + 300] {
         let disk = whole.copy();
-        disk.flip(&path, at);
+        disk.flip(&path, at, 0x40).unwrap();
         let log = open(&disk).unwrap();
         assert_eq!(read_all(&log), entries(1, 0..2));
         append(&log, entries(2, 2..4)).unwrap();
@@ -72,7 +72,8 @@ fn damage_in_an_older_segment_is_refused() {
     let (disk, path) = three_groups();
     drop(open(&disk).unwrap());
     // The restart sealed the segment: now even its last record must be there.
-    disk.flip(&path, RECORDS_AT + 104 + 2 * 344 + 50);
+    disk.flip(&path, RECORDS_AT + 104 + 2 * 344 + 50, 0x40)
+        .unwrap();
     match open(&disk).map(|_| ()) {
         Err(LogError::Damaged { file, offset, .. }) => {
             assert_eq!((file, offset), (path, RECORDS_AT + 104 + 2 * 344));
@@ -83,7 +84,7 @@ fn damage_in_an_older_segment_is_refused() {
 
 #[test]
 fn a_missing_segment_is_refused() {
-    let disk = PowerCutDisk::default();
+    let disk = MemoryDisk::default();
     let log = open(&disk).unwrap();
     append(&log, entries(1, 0..200)).unwrap();
     drop(log);
@@ -101,8 +102,8 @@ fn a_missing_segment_is_refused() {
 }
 
 /// A log whose vote and end stand in the state record of its active segment and nowhere else.
-fn one_state_record() -> (PowerCutDisk, Vec<PathBuf>) {
-    let disk = PowerCutDisk::default();
+fn one_state_record() -> (MemoryDisk, Vec<PathBuf>) {
+    let disk = MemoryDisk::default();
     let log = open(&disk).unwrap();
     append(&log, entries(1, 0..3)).unwrap();
     let vote = Vote {
@@ -135,7 +136,7 @@ fn a_log_whose_only_state_record_rots_is_not_an_empty_one() {
     let (whole, paths) = one_state_record();
     for at in [0, 21, 39, 40, 103] {
         let disk = whole.copy();
-        disk.flip(&paths[0], RECORDS_AT + at);
+        disk.flip(&paths[0], RECORDS_AT + at, 0x40).unwrap();
         match open(&disk).map(|log| log.state()) {
             Err(LogError::Damaged { file, offset, .. }) => {
                 assert_eq!((&file, offset), (&paths[0], RECORDS_AT), "flipped {at}");
@@ -148,7 +149,7 @@ fn a_log_whose_only_state_record_rots_is_not_an_empty_one() {
 #[test]
 fn a_damaged_segment_header_is_refused() {
     let (disk, path) = three_groups();
-    disk.flip(&path, 17);
+    disk.flip(&path, 17, 0x40).unwrap();
     assert!(matches!(
         open(&disk).map(|_| ()),
         Err(LogError::Damaged { offset: 0, .. })
@@ -159,8 +160,8 @@ fn a_damaged_segment_header_is_refused() {
 fn a_newer_format_is_refused_in_plain_words_and_left_alone() {
     let (disk, path) = three_groups();
     // The version's second byte: 0x4001.
-    disk.flip(&path, 9);
-    let bytes = disk.bytes(&path);
+    disk.flip(&path, 9, 0x40).unwrap();
+    let bytes = disk.bytes(&path).unwrap();
     let before = disk.changes();
     let error = open(&disk).map(|_| ()).unwrap_err();
     assert!(
@@ -178,17 +179,17 @@ fn a_newer_format_is_refused_in_plain_words_and_left_alone() {
         error.to_string().contains("start a newer program"),
         "{error}"
     );
-    assert_eq!(disk.bytes(&path), bytes);
+    assert_eq!(disk.bytes(&path).unwrap(), bytes);
     assert_eq!(disk.changes(), before + 1, "nothing was touched");
 }
 
 #[test]
 fn an_entry_that_rots_while_the_log_is_open_is_not_handed_out() {
-    let disk = PowerCutDisk::default();
+    let disk = MemoryDisk::default();
     let log = open(&disk).unwrap();
     append(&log, entries(1, 0..20)).unwrap();
     let path = Path::new(DIR).join(&segment_names(&disk)[0]);
-    disk.flip(&path, RECORDS_AT + 104 + 100);
+    disk.flip(&path, RECORDS_AT + 104 + 100, 0x40).unwrap();
     let error = log.read(0, 1, 1).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
     assert_eq!(log.read(19, 20, 1).unwrap(), entries(1, 19..20));

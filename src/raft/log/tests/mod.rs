@@ -4,18 +4,18 @@ mod crash;
 mod damage;
 mod failures;
 mod format;
-mod power_cut_disk;
 mod stories;
 
 use super::{Done, LogEntry, LogError, LogOptions, SegmentedLog};
+use crate::env::disk_memory::MemoryDisk;
 use crate::env::network::BoxFuture;
 use crate::env::threads::{Joiner, RealThreads, Worker};
 use crate::env::{Disk, Threads};
 use crate::types::Position;
 use bytes::Bytes;
-use power_cut_disk::PowerCutDisk;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 /// No second thread, as in the simulator: every operation is durable when the call returns, and
@@ -50,12 +50,20 @@ const SMALL: LogOptions = LogOptions {
     cache_bytes: 2000,
 };
 
-fn open(disk: &PowerCutDisk) -> Result<SegmentedLog, LogError> {
-    SegmentedLog::open(Path::new(DIR), &disk.shared(), &Inline, SMALL)
+fn threads(threads: impl Threads) -> Arc<dyn Threads> {
+    Arc::new(threads)
 }
 
-fn open_threaded(disk: &PowerCutDisk) -> Result<SegmentedLog, LogError> {
-    SegmentedLog::open(Path::new(DIR), &disk.shared(), &RealThreads, SMALL)
+fn shared(disk: &MemoryDisk) -> Arc<dyn Disk> {
+    Arc::new(disk.clone())
+}
+
+fn open(disk: &MemoryDisk) -> Result<SegmentedLog, LogError> {
+    SegmentedLog::open(Path::new(DIR), &shared(disk), &threads(Inline), SMALL)
+}
+
+fn open_threaded(disk: &MemoryDisk) -> Result<SegmentedLog, LogError> {
+    SegmentedLog::open(Path::new(DIR), &shared(disk), &threads(RealThreads), SMALL)
 }
 
 fn at(term: u64, index: u64) -> Position {
@@ -101,7 +109,7 @@ fn read_all(log: &SegmentedLog) -> Vec<LogEntry> {
 }
 
 /// Segments there are, by their names.
-fn segment_names(disk: &PowerCutDisk) -> Vec<String> {
+fn segment_names(disk: &MemoryDisk) -> Vec<String> {
     let names = disk.list(Path::new(DIR)).unwrap();
     names
         .into_iter()
