@@ -4,7 +4,7 @@
 //! product says what each is, and which incident it repeats). Each gets the clients and the faults
 //! under which it can show, and so many seeds. One that nobody catches is a hole in the laboratory.
 //! The first run is of the same binary with nothing planted, under all of that together: it must pass,
-//! or being caught means nothing.
+//! or being caught means nothing. With `--sim` the hunt is in the simulation ([`crate::sim::hunt`]).
 
 use crate::history::recording::Recording;
 use crate::judge::finding::{Finding, Verdict};
@@ -12,6 +12,7 @@ use crate::run::command;
 use crate::run::plan::{Kind, Plan};
 use crate::run::site::canary_binary;
 use crate::run::{self, verdict};
+use crate::sim;
 use crate::workload::Workload;
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeSet;
@@ -21,8 +22,8 @@ use std::time::{Duration, Instant};
 
 /// How a canary is looked for.
 #[derive(Debug)]
-struct Hunt {
-    canary: &'static str,
+pub(crate) struct Hunt {
+    pub(crate) canary: &'static str,
     workloads: &'static [Workload],
     nemeses: &'static [&'static str],
     seconds: u64,
@@ -44,7 +45,10 @@ const fn hunt(
     }
 }
 
-const HUNTS: &[Hunt] = &[
+/// As many operations a second as are worth their processor time in a simulation.
+const SIMULATED_RATE: u32 = 400;
+
+pub(crate) const HUNTS: &[Hunt] = &[
     // Whoever reads elsewhere than somebody wrote.
     hunt("stale-read", &[Workload::Register], &["isolate-follower"]),
     // A leader that is cut off, or wakes up, and still answers.
@@ -135,12 +139,44 @@ pub struct Arguments {
     /// Only these (default: all, and the control).
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
-    /// So many seeds each, at most.
-    #[arg(long, default_value_t = 4)]
-    pub seeds: u64,
+    /// So many seeds each, at most (default: 4; in the simulation 25).
+    #[arg(long)]
+    pub seeds: Option<u64>,
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// In the simulation: needs quorate-sim-canaries, and no cluster.
+    #[arg(long)]
+    pub sim: bool,
+    /// Simulated, of each seed.
+    #[arg(long, default_value = "20s", value_parser = command::duration, requires = "sim")]
+    pub time: Duration,
+    /// Simulations at a time.
+    #[arg(long, default_value_t = 2, requires = "sim")]
+    pub jobs: usize,
+    /// Clients and faults as the seed draws them, not each canary's own.
+    #[arg(long, requires = "sim")]
+    pub swarm: bool,
+}
+
+impl Hunt {
+    /// Its clients and faults, for the simulator's command line.
+    pub(crate) fn wishes(&self) -> Vec<String> {
+        let workloads: Vec<&str> = self.workloads.iter().map(|it| it.name()).collect();
+        let pairs = [
+            ("--workload", workloads.join(",")),
+            ("--nemesis", self.nemeses.join(",")),
+            ("--rate", self.rate.min(SIMULATED_RATE).to_string()),
+        ];
+        let words = pairs.into_iter().map(|(flag, of)| [flag.to_owned(), of]);
+        words.flatten().collect()
+    }
+}
+
+impl Arguments {
+    fn seeds(&self) -> u64 {
+        self.seeds.unwrap_or(if self.sim { 25 } else { 4 })
+    }
 }
 
 /// What became of one.
@@ -166,15 +202,17 @@ enum Outcome {
 /// # Errors
 /// There is no `quorate-canaries`, or it knows other canaries than this file.
 pub async fn run(arguments: &Arguments) -> Result<bool> {
-    let known = canaries_of(&canary_binary()?)?;
-    let ours: BTreeSet<String> = HUNTS.iter().map(|hunt| hunt.canary.to_owned()).collect();
-    ensure!(
-        known == ours,
-        "quorate-canaries knows {known:?}, and here are hunts for {ours:?}"
-    );
-    for name in &arguments.only {
-        ensure!(ours.contains(name), "there is no canary {name:?}: {ours:?}");
+    if arguments.sim {
+        let hunt = sim::hunt::Hunt {
+            only: arguments.only.clone(),
+            seeds: (arguments.seed, arguments.seeds()),
+            seconds: arguments.time.as_secs(),
+            jobs: arguments.jobs,
+            swarm: arguments.swarm,
+        };
+        return hunt.run().await;
     }
+    known_to(&canaries_of(&canary_binary()?)?, &arguments.only)?;
     let mut rows = Vec::new();
     if arguments.only.is_empty() {
         rows.push(control(arguments.seed).await?);
@@ -199,8 +237,21 @@ pub async fn run(arguments: &Arguments) -> Result<bool> {
     Ok(rows.iter().all(Row::is_well))
 }
 
+/// Whether a binary has the canaries that are hunted here, and there is one of every name in `only`.
+pub(crate) fn known_to(binary: &BTreeSet<String>, only: &[String]) -> Result<()> {
+    let ours: BTreeSet<String> = HUNTS.iter().map(|hunt| hunt.canary.to_owned()).collect();
+    ensure!(
+        *binary == ours,
+        "the binary knows {binary:?}, and here are hunts for {ours:?}"
+    );
+    for name in only {
+        ensure!(ours.contains(name), "there is no canary {name:?}: {ours:?}");
+    }
+    Ok(())
+}
+
 /// The names that the binary itself gives when it is asked for one that it does not have.
-fn canaries_of(binary: &Path) -> Result<BTreeSet<String>> {
+pub(crate) fn canaries_of(binary: &Path) -> Result<BTreeSet<String>> {
     let output = Command::new(binary)
         .arg("--version")
         .env("QUORATE_CANARY", "?")
@@ -246,7 +297,7 @@ async fn hunt_down(hunt: &Hunt, wanted: &Arguments) -> Result<Row> {
         seed: wanted.seed,
         again: String::new(),
     };
-    for seed in wanted.seed..wanted.seed + wanted.seeds.max(1) {
+    for seed in wanted.seed..wanted.seed + wanted.seeds().max(1) {
         let arguments = command::Arguments {
             workload: hunt.workloads.to_vec(),
             nemesis: hunt.nemeses.iter().map(|it| (*it).to_owned()).collect(),
@@ -298,7 +349,7 @@ async fn one_run(name: &str, arguments: &command::Arguments) -> Result<(Plan, Op
     // With nothing planted a judge that cannot decide is as bad as one that finds something.
     let counts = match arguments.canary.as_deref() {
         Some("") => Verdict::fails_run,
-        _ => |verdict| verdict == Verdict::Failed,
+        _ => Verdict::is_violation,
     };
     let outcome = found(&judged.findings, &recording, counts);
     verdict::erase_data(&plan)?;

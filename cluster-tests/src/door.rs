@@ -1,6 +1,7 @@
 //! One member's doors, for one caller: the generated clients on a channel of their own, a deadline
 //! on every call, and no retry that a history would not know of.
 
+use crate::dial;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
@@ -41,12 +42,12 @@ impl Door {
     /// # Errors
     /// The URL is not one.
     pub fn open(url: &str, deadline: Duration) -> Result<Self> {
-        let channel = Endpoint::from_shared(url.to_owned())
+        let endpoint = Endpoint::from_shared(url.to_owned())
             .context("endpoint")?
             .connect_timeout(deadline.min(Duration::from_secs(1)))
             .timeout(deadline)
-            .tcp_nodelay(true)
-            .connect_lazy();
+            .tcp_nodelay(true);
+        let channel = dial::lazily(&endpoint);
         Ok(Self {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             maintenance: MaintenanceClient::new(channel.clone()),

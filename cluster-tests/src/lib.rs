@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`cluster`] | the driver: processes, links, topologies, the daemon behind `scripts/cluster` |
 //! | [`wait`] | polling a condition against a deadline: nothing here sleeps and hopes |
+//! | [`dial`] | opening channels: over TCP, or a simulated network |
 //! | [`door`] | one member's gRPC doors, without hidden retries |
 //! | [`raw`] | calls whose request is bytes |
 //! | [`observe`] | what a member says of itself, for judges |
@@ -16,6 +17,7 @@
 //! | [`canaries`] | planted bugs, until a judge catches each |
 //! | [`report`] | what a run looks like: one page that opens offline, the sentence, the matrix |
 //! | [`script`] | stories of partitions: readable transcripts with recorded output |
+//! | [`sim`] | the same in one thread: network, clock and disk simulated |
 //! | [`faults`] | the faults a cluster must survive, one story a file |
 //! | [`demo`] | the tour that `scripts/demo` gives |
 //! | [`traps`] | the thirty traps of the etcd API, one test each, on etcd and on Quorate |
@@ -31,6 +33,7 @@ pub mod canaries;
 pub mod cluster;
 pub mod ctl;
 pub mod demo;
+pub mod dial;
 pub mod differential;
 pub mod door;
 pub mod faults;
@@ -43,6 +46,7 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod script;
+pub mod sim;
 pub mod traps;
 pub mod wait;
 pub mod workload;

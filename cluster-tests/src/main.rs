@@ -14,7 +14,7 @@ use cluster_tests::differential::areas::Area;
 use cluster_tests::differential::{self, Plan};
 use cluster_tests::faults::{self, Context, Story};
 use cluster_tests::run::{command, matrix};
-use cluster_tests::{canaries, ctl, demo, gateway, script, traps};
+use cluster_tests::{canaries, ctl, demo, gateway, script, sim, traps};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -133,6 +133,8 @@ enum Command {
     Canaries(canaries::Arguments),
     /// Tell written stories, and compare with what is recorded.
     Script(script::command::Arguments),
+    /// The same in simulated time: seeds, each a cluster, clients and faults of its own, exact.
+    Sim(sim::command::Arguments),
     /// Kill, cut and insult clusters; judge what their clients were told.
     Faults {
         /// Rounds of kills.
@@ -241,6 +243,11 @@ fn run(arguments: Arguments) -> Result<()> {
                 caught,
                 "a canary was not caught, or something that is none was"
             );
+            Ok(())
+        }
+        Command::Sim(arguments) => {
+            let passed = runtime.block_on(Box::pin(sim::command::run(&arguments)))?;
+            anyhow::ensure!(passed, "not every seed passed");
             Ok(())
         }
         Command::Script(arguments) => passed(script::command::run(&arguments, runtime.handle())?),

@@ -2,6 +2,7 @@
 //!
 //! The judges run on a real etcd too; that is how they are known to be right.
 
+use crate::dial;
 use crate::door::Door;
 use anyhow::{Context, Result};
 use quorate::proto::etcdserverpb::{HashKvRequest, StatusResponse};
@@ -96,7 +97,7 @@ impl Observer {
             Some(url) => {
                 let endpoint = Endpoint::from_shared(url.to_owned()).context("endpoint")?;
                 let endpoint = endpoint.connect_timeout(Duration::from_secs(1));
-                Some(PeerClient::new(endpoint.connect_lazy()))
+                Some(PeerClient::new(dial::lazily(&endpoint)))
             }
         };
         Ok(Self {

@@ -110,7 +110,9 @@ impl Carrier {
 
     /// Why these wires cannot have this quality, if they cannot.
     pub fn cannot(&self, quality: &Quality) -> Option<&'static str> {
+        const OF_MESSAGES: &str = "TCP shows nobody what came twice or out of order: that is for the simulation, which carries messages";
         match &self.means {
+            _ if quality.is_of_messages() => Some(OF_MESSAGES),
             Means::Direct => (!quality.is_clear()).then_some("members reach each other directly"),
             Means::Proxies(_) => None,
             Means::Packets(_) => Packets::cannot(quality),

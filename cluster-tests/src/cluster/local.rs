@@ -5,13 +5,15 @@ use super::layout::{Layout, NODES_MAX};
 use super::power::{self, Lost};
 use super::process::Process;
 use super::program::{MemberPlan, Program};
+use super::subject;
+use super::throttle::Throttle;
 use super::weather::Weather;
 use crate::door::Door;
-use crate::observe::{self, Observation, Observer};
-use crate::wait::{Look, until, until_ok};
-use anyhow::{Context, Result, bail, ensure};
+use crate::observe::{Observation, Observer};
+use crate::wait::until_ok;
+use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,6 +70,8 @@ pub struct Cluster {
     /// Numbers of members that left for ever.
     retired: BTreeSet<usize>,
     carrier: Carrier,
+    /// Of members that a run holds back.
+    throttles: BTreeMap<usize, Throttle>,
 }
 
 impl Cluster {
@@ -92,6 +96,7 @@ impl Cluster {
             members,
             retired: BTreeSet::new(),
             carrier,
+            throttles: BTreeMap::new(),
         })
     }
 
@@ -138,6 +143,7 @@ impl Cluster {
     /// There is no such node.
     pub fn retire(&mut self, node: usize) -> Result<()> {
         self.member(node)?.kill();
+        self.throttles.remove(&node);
         self.retired.insert(node);
         Ok(())
     }
@@ -196,6 +202,27 @@ impl Cluster {
         member.with_context(|| format!("there is no node {node}: nodes are 1 to {nodes}"))
     }
 
+    /// It has `percent` of a processor from here on, whenever it runs.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn throttle(&mut self, node: usize, percent: u32) -> Result<()> {
+        let throttle = self.member(node)?.throttle(percent);
+        self.throttles.insert(node, throttle);
+        Ok(())
+    }
+
+    /// It has all of a processor again.
+    pub fn unthrottle(&mut self, node: usize) {
+        self.throttles.remove(&node);
+    }
+
+    /// The end of its log, for error messages.
+    pub fn last_words(&self, node: usize) -> String {
+        let member = node.checked_sub(1).and_then(|at| self.members.get(at));
+        member.map_or_else(String::new, |member| last_lines(member.log()))
+    }
+
     /// What lies between the members.
     pub fn carrier(&self) -> &Carrier {
         &self.carrier
@@ -232,9 +259,7 @@ impl Cluster {
     /// # Errors
     /// It does not answer.
     pub async fn observe(&self, node: usize, with_hash: bool) -> Result<Observation> {
-        let mut observer = self.observer(node)?;
-        let seen = observer.look(with_hash, observe::PATIENCE).await;
-        seen.with_context(|| format!("node {node}"))
+        subject::observe(self, node, with_hash).await
     }
 
     /// Waits until each of `nodes` answers a linearizable read.
@@ -242,27 +267,7 @@ impl Cluster {
     /// # Errors
     /// Not within `limit`, or a member has ended.
     pub async fn wait_serving(&mut self, nodes: &[usize], limit: Duration) -> Result<()> {
-        for &node in nodes {
-            let mut door = self.door(node, Duration::from_secs(2))?;
-            let member = self.member(node)?;
-            let log = member.log().to_owned();
-            let ended = until(format!("node {node} to serve"), limit, async || {
-                if member.pid().is_none() {
-                    return Look::Ready(true);
-                }
-                match door.get("health").await {
-                    Ok(_) => Look::Ready(false),
-                    Err(status) => Look::NotYet(status.to_string()),
-                }
-            });
-            if ended.await.with_context(|| last_lines(&log))? {
-                bail!(
-                    "node {node} has ended instead of serving: {}",
-                    last_lines(&log)
-                );
-            }
-        }
-        Ok(())
+        subject::serving(self, nodes, limit).await
     }
 
     /// Waits until one of `among` leads and the others of them follow it.
@@ -292,26 +297,7 @@ impl Cluster {
     /// # Errors
     /// They differ at the same position, or do not meet within `limit`.
     pub async fn wait_same_state(&self, nodes: &[usize], limit: Duration) -> Result<String> {
-        let outcome = until_ok("all members to hold the same state", limit, async || {
-            let mut first = None;
-            for &node in nodes {
-                let observation = self.observe(node, true).await?;
-                let fingerprint = observation.fingerprint.context("no hash in the answer")?;
-                let first = first.get_or_insert_with(|| fingerprint.clone());
-                ensure!(
-                    first.at == fingerprint.at,
-                    "{first} and, on node {node}, {fingerprint}"
-                );
-                if *first != fingerprint {
-                    return Ok(Err(format!("{first} and, on node {node}, {fingerprint}")));
-                }
-            }
-            Ok(Ok(first.context("no members")?.to_string()))
-        });
-        match outcome.await? {
-            Ok(hash) => Ok(hash),
-            Err(difference) => bail!("the same log made different states: {difference}"),
-        }
+        subject::same_state(self, nodes, limit).await
     }
 
     /// SIGTERM to all at once; those that have not ended within `limit` are killed, and named.

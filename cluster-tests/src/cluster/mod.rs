@@ -19,6 +19,7 @@
 //! | [`diallers`] | which member dialled, asked of the kernel |
 //! | [`packets`] [`rules`] [`namespace`] | or packets: a namespace for every member; the weather as nft rules; how to get in |
 //! | [`local`] | members and links together; waiting until they serve, who leads |
+//! | [`subject`] `local_subject` | a cluster as a run sees it, whatever it is made of; real processes as that |
 //! | [`endpoints`] | a cluster that somebody else runs |
 //! | [`daemon`] [`control`] [`commands`] | the process behind `scripts/cluster`, how to talk to it, what users see |
 
@@ -33,6 +34,7 @@ pub mod layout;
 pub mod link;
 pub mod links;
 pub mod local;
+mod local_subject;
 pub mod namespace;
 pub mod nursery;
 pub mod packets;
@@ -42,6 +44,7 @@ pub mod program;
 pub mod pump;
 pub mod rules;
 pub mod sky;
+pub mod subject;
 pub mod throttle;
 pub mod topology;
 pub mod weather;

@@ -44,6 +44,13 @@ pub struct Quality {
     /// it: a path whose MTU is smaller than both ends believe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub largest: Option<usize>,
+    /// Of a thousand messages (a request, or its answer) so many arrive twice. Only who carries whole
+    /// messages can do it: TCP shows nobody what it received twice, or out of order.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub duplicate_per_mille: u64,
+    /// Of a thousand messages so many are overtaken by those that were sent later.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reorder_per_mille: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -61,6 +68,11 @@ impl Quality {
 
     pub fn is_clear(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether it is about messages: who carries bytes or packets cannot do it.
+    pub fn is_of_messages(&self) -> bool {
+        self.duplicate_per_mille > 0 || self.reorder_per_mille > 0
     }
 
     /// Two faults on one link: the worse of each.
@@ -81,6 +93,8 @@ impl Quality {
             loss_per_mille: self.loss_per_mille.max(other.loss_per_mille),
             rate: tighter(self.rate, other.rate),
             largest: tighter(self.largest, other.largest),
+            duplicate_per_mille: self.duplicate_per_mille.max(other.duplicate_per_mille),
+            reorder_per_mille: self.reorder_per_mille.max(other.reorder_per_mille),
         }
     }
 }
@@ -163,6 +177,14 @@ impl fmt::Display for Quality {
         }
         if let Some(largest) = self.largest {
             words.push(format!("nothing over {largest} bytes"));
+        }
+        for (per_mille, what) in [
+            (self.duplicate_per_mille, "twice"),
+            (self.reorder_per_mille, "overtaken"),
+        ] {
+            if per_mille > 0 {
+                words.push(format!("{}.{}% {what}", per_mille / 10, per_mille % 10));
+            }
         }
         formatter.write_str(&words.join(", "))
     }

@@ -34,25 +34,12 @@ impl Arena {
         nodes: usize,
         flags: &[&str],
     ) -> Result<Self> {
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self::open_with(context, story, nodes, |spec| Spec { flags, ..spec }).await
-    }
-
-    /// The same, of a cluster that is special in some way.
-    ///
-    /// # Errors
-    /// It does not come up.
-    pub async fn open_with(
-        context: &Context,
-        story: &'static str,
-        nodes: usize,
-        change: impl FnOnce(Spec) -> Spec,
-    ) -> Result<Self> {
         let dir = context.dir.join(story);
         if dir.exists() {
             std::fs::remove_dir_all(&dir).context("erase what an earlier run left")?;
         }
         let spec = Spec {
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             wiring: context.wiring,
             seed: context.seed,
             ..Spec::new(
@@ -62,7 +49,7 @@ impl Arena {
                 dir.clone(),
             )
         };
-        let mut cluster = Cluster::start(change(spec)).await?;
+        let mut cluster = Cluster::start(spec).await?;
         let all: Vec<usize> = cluster.nodes().collect();
         cluster.wait_serving(&all, PATIENCE).await?;
         let history = History::default();

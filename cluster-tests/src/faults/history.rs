@@ -4,7 +4,6 @@
 //! error nobody knows whether a write took effect, or will. Judges treat unknown as "perhaps, once,
 //! at any time after the call".
 
-use anyhow::{Result, ensure};
 use bytes::Bytes;
 use quorate::proto::mvccpb::KeyValue;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -125,31 +124,5 @@ impl History {
             }
         }
         longest.max(to.saturating_duration_since(last))
-    }
-
-    /// What a member that is cut off must not do: answer anything, from `from` to `to`. Returns
-    /// how many operations began in that time, of writes and of reads.
-    ///
-    /// # Errors
-    /// The operation that it answered.
-    pub fn unanswered(&self, node: usize, from: Instant, to: Instant) -> Result<(usize, usize)> {
-        let (mut writes, mut reads) = (0, 0);
-        for operation in self.since(from) {
-            if operation.node != node || operation.invoked >= to {
-                continue;
-            }
-            ensure!(
-                operation.completed >= to || matches!(operation.outcome, Outcome::Unknown(_)),
-                "node {node}, cut off, answered {:?} {:?}, asked {:?} after the cut",
-                operation.action,
-                operation.outcome,
-                operation.invoked - from
-            );
-            match operation.action {
-                Action::Write(_) => writes += 1,
-                Action::Read(_) => reads += 1,
-            }
-        }
-        Ok((writes, reads))
     }
 }

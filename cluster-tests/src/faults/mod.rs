@@ -1,14 +1,10 @@
-//! The faults a cluster must survive, with real processes and real disks; one story a file.
+//! Faults whose moment or measure the laboratory's schedules cannot name, with real processes and real
+//! disks; one story a file. Partitions, pauses and power cuts are the laboratory's ([`crate::run`]).
 //!
 //! | story | fault |
 //! |---|---|
 //! | [`kill`] | kill -9 of any member, of the leader, of all, under load |
-//! | [`power`] | the power goes, on one or on all: what was not synced is lost or torn |
-//! | [`leader_cut`] | the leader is cut from everybody |
-//! | [`pause`] | the leader stands still until it is replaced, and wakes up |
-//! | [`partial`] | one-way cuts, a bridge, a flapping follower, one link down |
 //! | [`snapshot`] | a follower returns after the log that it lacks is gone |
-//! | [`watch`] | watchers on every member, through all of the above |
 //! | [`idle_watchers`] | watchers that ask for everything and do not read |
 //! | [`leases`] | ten thousand end at once, and a leader sleeps through it |
 //! | [`single`] | a member alone acknowledges only what is on disk |
@@ -31,15 +27,9 @@ pub mod idle_watchers;
 pub mod judge;
 pub mod kill;
 pub mod kubernetes;
-pub mod leader_cut;
 pub mod leases;
-pub mod partial;
-pub mod pause;
-pub mod power;
 pub mod single;
 pub mod snapshot;
-pub mod spectator;
-pub mod watch;
 pub mod workload;
 
 use crate::cluster::carrier::Wiring;
@@ -68,12 +58,7 @@ pub enum Story {
     Single,
     Hostile,
     Kill,
-    Power,
-    LeaderCut,
-    Pause,
-    Partial,
     Snapshot,
-    Watch,
     IdleWatchers,
     Leases,
     Grow,
@@ -81,37 +66,23 @@ pub enum Story {
 }
 
 impl Story {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 8] = [
         Self::Single,
         Self::Hostile,
         Self::Kill,
-        Self::Power,
-        Self::LeaderCut,
-        Self::Pause,
-        Self::Partial,
         Self::Snapshot,
-        Self::Watch,
         Self::IdleWatchers,
         Self::Leases,
         Self::Grow,
         Self::Kubernetes,
     ];
 
-    /// Etcd does not tell what it purged, nor what it has not synced; a leader of 3.4 that wakes up
+    /// Etcd does not tell what it purged; a leader of 3.4 that wakes up
     /// revokes by way of its successor.
     fn runs_on(self, program: Program) -> bool {
         match self {
-            Self::Single
-            | Self::Hostile
-            | Self::Kill
-            | Self::LeaderCut
-            | Self::Pause
-            | Self::Partial
-            | Self::Grow
-            | Self::Kubernetes => true,
-            Self::Power | Self::Snapshot | Self::Watch | Self::IdleWatchers | Self::Leases => {
-                program == Program::Quorate
-            }
+            Self::Single | Self::Hostile | Self::Kill | Self::Grow | Self::Kubernetes => true,
+            Self::Snapshot | Self::IdleWatchers | Self::Leases => program == Program::Quorate,
         }
     }
 
@@ -120,12 +91,7 @@ impl Story {
             Self::Single => single::tell(context).await,
             Self::Hostile => hostile::tell(context).await,
             Self::Kill => kill::tell(context).await,
-            Self::Power => power::tell(context).await,
-            Self::LeaderCut => leader_cut::tell(context).await,
-            Self::Pause => pause::tell(context).await,
-            Self::Partial => partial::tell(context).await,
             Self::Snapshot => snapshot::tell(context).await,
-            Self::Watch => watch::tell(context).await,
             Self::IdleWatchers => idle_watchers::tell(context).await,
             Self::Leases => leases::tell(context).await,
             Self::Grow => grow::tell(context).await,

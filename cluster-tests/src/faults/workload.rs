@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 /// After an error: a member that refuses at once is not asked a thousand times a second.
@@ -169,49 +169,6 @@ fn probe_write() -> Action {
     let count = PROBE_COUNT.fetch_add(1, Ordering::Relaxed);
     let key = format!("probe/{count:08}");
     Action::Write(vec![(key.into(), format!("probe {count}").into())])
-}
-
-/// A put and a linearizable read of one member every 20 ms, whatever becomes of those before: what
-/// a member does in every moment, where clients with one operation outstanding only wait.
-#[derive(Debug)]
-pub struct Probes {
-    stop: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-impl Probes {
-    /// # Errors
-    /// The URL is not one.
-    pub fn start(node: usize, url: &str, read: &str, history: &History) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let door = Door::open(url, PROBE_DEADLINE)?;
-        let read = Bytes::from(read.to_owned());
-        let task = tokio::spawn(probe(node, door, read, history.clone(), Arc::clone(&stop)));
-        Ok(Self { stop, task })
-    }
-
-    /// No new probe from now on; returns when the last one has its answer.
-    pub async fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // It ends by itself, and a panic has been printed.
-        drop(self.task.await);
-    }
-}
-
-async fn probe(node: usize, door: Door, read: Bytes, history: History, stop: Arc<AtomicBool>) {
-    let mut probes = JoinSet::new();
-    while !stop.load(Ordering::Relaxed) {
-        for action in [probe_write(), Action::Read(read.clone())] {
-            let (mut door, history) = (door.clone(), history.clone());
-            probes.spawn(async move {
-                let invoked = Instant::now();
-                let outcome = perform(&mut door, &action).await;
-                history.record(node, action, invoked, outcome);
-            });
-        }
-        sleep(PROBE_PERIOD).await;
-    }
-    while probes.join_next().await.is_some() {}
 }
 
 /// Asks again and again, each time anew, until a write is acknowledged: the honest measure of when

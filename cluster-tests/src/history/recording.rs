@@ -58,7 +58,7 @@ pub struct About {
     pub stopped: u64,
     /// The unit of liveness bounds, in milliseconds.
     pub election_timeout_ms: u64,
-    /// `proxies`, `packets`, `none`.
+    /// `proxies`, `packets`, `simulation`, `none`.
     pub carrier: String,
     /// What this cluster cannot express, in sentences.
     pub cannot: Vec<String>,

@@ -39,6 +39,15 @@ fn happened(recording: &Recording) -> impl Iterator<Item = &Window> {
         .filter(|window| window.skipped.is_none())
 }
 
+/// Whether a leader cannot lead on under it: one that is merely slow, or whose clock is wrong, may.
+fn deposes(fault: &Fault) -> bool {
+    match fault {
+        Fault::Throttle { .. } | Fault::Clock { .. } => false,
+        Fault::Disk { trouble, .. } => trouble.deposes(),
+        _ => true,
+    }
+}
+
 pub fn faults(recording: &Recording) -> Finding {
     const JUDGE: &str = "coverage-faults";
     const PROMISE: &str = "The faults really struck";
@@ -82,8 +91,7 @@ pub fn faults(recording: &Recording) -> Finding {
                 .is_some_and(|leader| window.struck.contains(&leader))
         })
         .filter(|window| window.ended - window.began > long)
-        // A leader that is merely slow may lead on.
-        .filter(|window| !matches!(window.fault, Fault::Throttle { .. }))
+        .filter(|window| deposes(&window.fault))
         .collect();
     let terms: BTreeSet<u64> = recording
         .samples

@@ -42,6 +42,11 @@ impl Verdict {
     pub fn fails_run(self) -> bool {
         matches!(self, Self::Unknown | Self::Failed)
     }
+
+    /// Something is wrong for certain.
+    pub fn is_violation(self) -> bool {
+        self == Self::Failed
+    }
 }
 
 /// One thing that must not be, with what one needs to see it.

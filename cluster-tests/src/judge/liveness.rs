@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `liveness-during` | where the catalogue says so, no silence longer than so many election timeouts |
 //! | `liveness-recovery` | after a fault, the first write acknowledged within [`RECOVERS_WITHIN`] |
+//! | `liveness-deposed` | a leader whose disk answers nothing hands over within [`DEPOSED_WITHIN`] |
 //! | `liveness-elections` | where the catalogue says so, no more changes of leadership than so many |
 //!
 //! What serves is what acknowledges a write that was asked after the moment in question: the probes ask
@@ -14,12 +15,15 @@
 use super::finding::{Finding, Violation};
 use crate::history::recording::Recording;
 use crate::history::timeline::Window;
-use crate::schedule::fault::{Fault, Who};
+use crate::schedule::fault::{Fault, Trouble};
 use crate::schedule::nemesis;
 use std::collections::BTreeSet;
 
 /// Election timeouts from the end of a fault to the first acknowledged write.
 pub const RECOVERS_WITHIN: u64 = 8;
+/// Election timeouts from the moment when a leader's disk hangs to another one that leads: it notices
+/// after one, asks a successor, and if that one does not come, the next is asked after four more.
+pub const DEPOSED_WITHIN: u64 = 8;
 /// Microseconds that a killed member may take to be back, where a majority was.
 const START: u64 = 3_000_000;
 
@@ -86,6 +90,18 @@ fn seconds(us: u64) -> String {
     format!("{}.{:02} s", us / 1_000_000, us / 10_000 % 100)
 }
 
+/// How long at most nobody may serve during a window: in election timeouts, and in microseconds with
+/// what else it may take; none: it may stand still.
+fn serves(window: &Window, timeout: u64) -> Option<(u64, u64)> {
+    if window.nemesis == nemesis::LAST_ACT {
+        // The majority that is left alone may have been down, and was in trouble a moment ago.
+        return Some((RECOVERS_WITHIN, RECOVERS_WITHIN * timeout + START));
+    }
+    let nemesis = nemesis::find(&window.nemesis)?;
+    let within = u64::from(nemesis.expects.serves_within?);
+    Some((within, within * timeout))
+}
+
 pub fn during(recording: &Recording) -> Finding {
     const JUDGE: &str = "liveness-during";
     const PROMISE: &str = "While a majority can talk, somebody serves";
@@ -95,11 +111,9 @@ pub fn during(recording: &Recording) -> Finding {
     let mut judged = 0;
     let mut worst: Option<(u64, &Window)> = None;
     for window in happened(recording).filter(|window| is_alone(recording, window)) {
-        let Some(within) = nemesis::find(&window.nemesis).and_then(|n| n.expects.serves_within)
-        else {
+        let Some((within, bound)) = serves(window, timeout) else {
             continue;
         };
-        let bound = u64::from(within) * timeout;
         let silence = longest_silence(&writes, window.began, window.ended);
         judged += 1;
         if worst.is_none_or(|(longest, _)| silence > longest) {
@@ -134,16 +148,7 @@ pub fn during(recording: &Recording) -> Finding {
 
 /// What a fault's recovery may take, in microseconds.
 pub fn bound(window: &Window, timeout: u64) -> u64 {
-    let restarts = matches!(
-        window.fault,
-        Fault::Kill {
-            who: Who::Majority | Who::All
-        } | Fault::PowerCut { .. }
-            | Fault::Kill { .. }
-            | Fault::CrashLoop { .. }
-            | Fault::RollingRestart
-            | Fault::Members { .. }
-    );
+    let restarts = window.fault.restarts() || window.nemesis == nemesis::LAST_ACT;
     RECOVERS_WITHIN * timeout + if restarts { START } else { 0 }
 }
 
@@ -206,6 +211,59 @@ pub fn recovery(recording: &Recording) -> Finding {
         in_timeouts(longest, timeout),
         window.nemesis
     ))
+}
+
+/// A leader whose disk hangs acknowledges nothing, and yet its heartbeats, which need no disk, would keep
+/// everybody else from leading. That it wakes up harmless is what all other judges hold.
+pub fn deposed(recording: &Recording) -> Finding {
+    const JUDGE: &str = "liveness-deposed";
+    const PROMISE: &str = "A leader whose disk hangs hands over";
+    let bound = DEPOSED_WITHIN * recording.election_timeout_us();
+    let mut violations = Vec::new();
+    let mut judged = 0;
+    let mut slowest = 0;
+    for window in happened(recording).filter(|window| is_alone(recording, window)) {
+        let hangs = matches!(
+            window.fault,
+            Fault::Disk {
+                trouble: Trouble::Hang,
+                ..
+            }
+        );
+        let Some(leader) = window
+            .leader
+            .filter(|leader| window.struck.contains(leader))
+        else {
+            continue;
+        };
+        if !hangs || window.ended - window.began < bound {
+            continue;
+        }
+        judged += 1;
+        let within = |at: u64| (window.began..=window.ended).contains(&at);
+        let mut samples = recording.samples.iter();
+        let next = samples.find(|s| s.role == "leader" && s.node != leader && within(s.at));
+        let took = next.map(|sample| sample.at - window.began);
+        slowest = slowest.max(took.unwrap_or(0));
+        if took.is_none_or(|took| took > bound) {
+            let took = took.map_or("never".to_owned(), |took| {
+                format!("only after {}", seconds(took))
+            });
+            violations.push(Violation {
+                title: format!("n{leader}, whose disk hung, was replaced {took}"),
+                explanation: window.text.clone(),
+                contradicts: format!("another one leads within {}", seconds(bound)),
+                at: Some(window.began),
+                ..Violation::default()
+            });
+        }
+    }
+    if judged == 0 {
+        return Finding::not_applicable(JUDGE, PROMISE, "no leader's disk hung for long");
+    }
+    let summary = format!("{judged} leaders whose disk hung");
+    Finding::of(JUDGE, PROMISE, judged, summary, violations)
+        .with_margin(format!("slowest {}", seconds(slowest)))
 }
 
 pub fn elections(recording: &Recording) -> Finding {

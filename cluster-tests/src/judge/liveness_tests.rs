@@ -5,7 +5,7 @@ use crate::history::operation::{Header, Operation, Outcome};
 use crate::history::recording::About;
 use crate::history::timeline::Sample;
 use crate::judge::finding::Verdict;
-use crate::schedule::fault::Shape;
+use crate::schedule::fault::{Shape, Who};
 
 const SECOND: u64 = 1_000_000;
 
@@ -126,4 +126,51 @@ fn a_follower_that_flaps_must_not_depose_leaders() {
     };
     assert_eq!(led(&[4]), Verdict::Passed);
     assert_eq!(led(&[4, 5, 6, 7, 8]), Verdict::Failed);
+}
+
+#[test]
+fn in_the_last_act_a_majority_alone_makes_progress() {
+    let act = || vec![window(nemesis::LAST_ACT, 10 * SECOND, 20 * SECOND)];
+    let judged = |answers: &[(u64, u64)]| during(&recording(act(), &every(100, answers))).verdict;
+    // It is given the time of a start before its first answer.
+    assert_eq!(judged(&[(1000, 10_000), (14_000, 30_000)]), Verdict::Passed);
+    assert_eq!(judged(&[(1000, 10_000), (20_000, 30_000)]), Verdict::Failed);
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_must_hand_over() {
+    let hung = Window {
+        fault: Fault::Disk {
+            who: Who::Leader,
+            trouble: Trouble::Hang,
+        },
+        ..window("disk-hang", 10 * SECOND, 20 * SECOND)
+    };
+    let leads = |node: usize, at: u64| Sample {
+        at,
+        node,
+        role: "leader".to_owned(),
+        ..Sample::default()
+    };
+    let told = |samples: Vec<Sample>| {
+        let recording = Recording {
+            samples,
+            ..recording(vec![hung.clone()], &[])
+        };
+        deposed(&recording).verdict
+    };
+    let before = leads(1, 9 * SECOND);
+    assert_eq!(
+        told(vec![before.clone(), leads(2, 11 * SECOND)]),
+        Verdict::Passed
+    );
+    assert_eq!(
+        told(vec![before.clone(), leads(2, 13 * SECOND)]),
+        Verdict::Failed
+    );
+    assert_eq!(
+        told(vec![before.clone(), leads(1, 11 * SECOND)]),
+        Verdict::Failed
+    );
+    assert_eq!(told(vec![before, leads(2, 21 * SECOND)]), Verdict::Failed);
 }

@@ -69,6 +69,7 @@ pub const JUDGES: &[Judge] = &[
     compaction::judge,
     |case| vec![liveness::during(case.recording)],
     |case| vec![liveness::recovery(case.recording)],
+    |case| vec![liveness::deposed(case.recording)],
     |case| vec![liveness::elections(case.recording)],
     |case| vec![raft::one_leader(case.recording)],
     |case| vec![raft::terms_rise(case.recording)],

@@ -45,7 +45,7 @@ mod tests;
 pub use index::index;
 pub use page::write;
 pub use summary::{Summary, summary};
-pub use verdict::verdict_lines;
+pub use verdict::{coverage_lines, verdict_lines};
 
 /// Another run's numbers, shown beside this one's.
 pub type Control = Summary;

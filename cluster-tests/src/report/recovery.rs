@@ -53,8 +53,14 @@ pub fn family(fault: &Fault) -> &'static str {
         Fault::Kill { .. }
         | Fault::CrashLoop { .. }
         | Fault::PowerCut { .. }
-        | Fault::RollingRestart => "crash",
-        Fault::Pause { .. } | Fault::Throttle { .. } | Fault::SlowConsumers { .. } => "pause",
+        | Fault::Damage { .. }
+        | Fault::RollingRestart
+        | Fault::CatchUp { .. } => "crash",
+        Fault::Pause { .. }
+        | Fault::Throttle { .. }
+        | Fault::SlowConsumers { .. }
+        | Fault::Disk { .. }
+        | Fault::Clock { .. } => "pause",
         Fault::Members { .. } | Fault::Transfer { .. } => "change",
     }
 }
@@ -146,10 +152,14 @@ fn label(window: &Window) -> String {
         Fault::CrashLoop { .. } => "crash loop".to_owned(),
         Fault::PowerCut { .. } => "power cut".to_owned(),
         Fault::Pause { .. } => "pause".to_owned(),
+        Fault::CatchUp { .. } => "amidst snapshot".to_owned(),
         Fault::RollingRestart => "rolling restart".to_owned(),
         Fault::Throttle { .. } => "slow CPU".to_owned(),
         Fault::Members { .. } => "members".to_owned(),
         Fault::Transfer { .. } => "transfer".to_owned(),
         Fault::SlowConsumers { .. } => "slow consumers".to_owned(),
+        Fault::Disk { .. } => "bad disk".to_owned(),
+        Fault::Damage { .. } => "damage".to_owned(),
+        Fault::Clock { .. } => "wrong clock".to_owned(),
     }
 }

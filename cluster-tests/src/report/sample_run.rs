@@ -196,6 +196,7 @@ fn schedule(windows: &[Window]) -> Schedule {
         seed: 1789,
         nodes: 3,
         steps: steps.collect(),
+        last_act: None,
         ends_ms: 60_000,
     }
 }

@@ -1,5 +1,6 @@
 //! The sentence, and the lines for a terminal.
 
+use super::coverage::coverage;
 use super::figures::Counts;
 use super::summary::{Summary, summary};
 use super::words::{counted, grouped, in_seconds, roughly};
@@ -196,6 +197,15 @@ pub fn verdict_lines(recording: &Recording, findings: &[Finding]) -> Vec<String>
     for trouble in &recording.about.trouble {
         lines.push(format!("  trouble  {trouble}"));
     }
+    let mut missing: Vec<String> = Vec::new();
+    for fault in &summary.faults {
+        let Some(why) = &fault.skipped else { continue };
+        let line = format!("  not done {}: {why}", fault.nemesis);
+        if !missing.contains(&line) {
+            missing.push(line);
+        }
+    }
+    lines.append(&mut missing);
     let applied = findings
         .iter()
         .filter(|f| f.verdict != Verdict::NotApplicable);
@@ -217,4 +227,23 @@ pub fn verdict_lines(recording: &Recording, findings: &[Finding]) -> Vec<String>
         lines.push(format!("  slowest recovery: {took}"));
     }
     lines
+}
+
+/// Two lines for the terminal: what a good run has seen and this one saw, how often; and what it did not.
+pub fn coverage_lines(recording: &Recording) -> Vec<String> {
+    let coverage = coverage(recording, &summary(recording));
+    let knowable = coverage.sometimes.iter().filter(|one| one.knowable);
+    let (seen, never): (Vec<_>, Vec<_>) = knowable.partition(|one| one.times > 0);
+    let seen = seen
+        .iter()
+        .map(|one| format!("{} ({})", one.what, grouped(one.times)));
+    let never = never.iter().map(|one| one.what.to_owned());
+    let line = |word: &str, what: Vec<String>| {
+        (!what.is_empty()).then(|| format!("  {word} {}", what.join("; ")))
+    };
+    let lines = [
+        line("seen: ", seen.collect()),
+        line("never:", never.collect()),
+    ];
+    lines.into_iter().flatten().collect()
 }

@@ -5,8 +5,8 @@ use super::verdict;
 use crate::cluster::namespace;
 use crate::history::recording::Recording;
 use crate::schedule::Schedule;
-use crate::schedule::generate::generate;
-use crate::schedule::nemesis::{self, CATALOGUE, COMBINED};
+use crate::schedule::generate::Brief;
+use crate::schedule::nemesis::{self, COMBINED};
 use crate::workload::Workload;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::path::{Path, PathBuf};
@@ -127,7 +127,7 @@ fn control_of(plan: &Plan) -> Option<PathBuf> {
     let other = match plan.cluster {
         Kind::Quorate => Kind::Etcd,
         Kind::Etcd => Kind::Quorate,
-        Kind::Endpoints(_) => return None,
+        Kind::Endpoints(_) | Kind::Simulation => return None,
     };
     let dir = verdict::default_dir(&Plan {
         cluster: other,
@@ -184,7 +184,12 @@ pub fn plan(arguments: &Arguments) -> Result<Plan> {
             );
             schedule
         }
-        None => generate(seed, nodes, seconds * 1000, &nemeses)?,
+        None => {
+            // Of somebody else's members none can be kept away.
+            let last_act = !matches!(arguments.cluster, Kind::Endpoints(_));
+            let brief = Brief::new(seed, nodes, seconds * 1000, &nemeses);
+            Brief { last_act, ..brief }.schedule()?
+        }
     };
     let data =
         PathBuf::from("target/partition/data").join(format!("{}-{seed}", std::process::id()));
@@ -202,6 +207,7 @@ pub fn plan(arguments: &Arguments) -> Result<Plan> {
         canary: arguments.canary.clone(),
         data,
         started: now(),
+        again: None,
     })
 }
 
@@ -210,10 +216,7 @@ fn nemeses(names: &[String], nodes: usize) -> Result<Vec<String>> {
     match names {
         [one] if one == "none" => Ok(Vec::new()),
         [one] if one == "all" => {
-            let fit = CATALOGUE
-                .iter()
-                .filter(|nemesis| nodes >= nemesis.nodes_min);
-            let names = fit.map(|nemesis| nemesis.name.to_owned());
+            let names = nemesis::fitting(nodes, false).map(|nemesis| nemesis.name.to_owned());
             Ok(names.chain([COMBINED.to_owned()]).collect())
         }
         names => {

@@ -1,27 +1,28 @@
 //! Walks through the schedule and makes the world so.
 //!
-//! Every few milliseconds it asks what the faults of now make of the world ([`effect`]), and changes
-//! what is otherwise: the weather on the links, the lives of the members. So faults that overlap add
-//! up, and when the last one is over everything is well, whatever happened in between.
+//! Every few milliseconds it asks what the faults of now make of the world ([`effect`]), and lets a
+//! [`Hand`] change what is otherwise. So faults that overlap add up, and when the last one is over
+//! everything is well, whatever happened in between.
 
 use super::deeds::{Deed, Deeds};
+use super::hand::Hand;
+use super::operator::Operator;
+use super::progress::Audience;
 use super::sampler::{Leadership, Sampler};
 use super::site::Site;
-use crate::cluster::endpoints;
-use crate::cluster::local::Cluster;
-use crate::cluster::throttle::Throttle;
-use crate::cluster::weather::Weather;
-use crate::history::timeline::{Life, LifeChange, WeatherChange, Window};
+use super::words::{describe, struck};
+use crate::history::timeline::Window;
 use crate::schedule::cast::Cast;
 use crate::schedule::effect::{World, effect};
-use crate::schedule::fault::Fault;
-use crate::schedule::{Schedule, Step};
+use crate::schedule::fault::{Change, Fault};
+use crate::schedule::{LastAct, Schedule, Step};
 use crate::workload::client::Ground;
 use crate::workload::{observer, watcher};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,13 +42,18 @@ struct Active {
     /// Of the recorder's windows.
     window: usize,
     deed: Option<Deed>,
+    /// Of a fault that damages: it has.
+    damaged: bool,
 }
 
 impl Active {
+    /// What was begun with the members is finished first.
+    fn may_end(&self) -> bool {
+        self.deed.as_ref().is_none_or(Deed::may_end)
+    }
+
     fn is_over(&self) -> bool {
-        let over = self.begun.elapsed() >= Duration::from_millis(self.step.for_ms);
-        // What was begun with the members is finished first.
-        over && self.deed.as_ref().is_none_or(Deed::may_end)
+        self.begun.elapsed() >= Duration::from_millis(self.step.for_ms) && self.may_end()
     }
 
     /// Its time is over, but not its deed.
@@ -93,14 +99,13 @@ pub struct Conductor {
     site: Arc<Site>,
     ground: Ground,
     leader: watch::Receiver<Leadership>,
-    boots: super::sampler::Boots,
     random: StdRng,
     active: Vec<Active>,
-    /// As it was made last.
-    lives: BTreeMap<usize, Life>,
-    weather: Weather,
-    throttles: BTreeMap<usize, Throttle>,
+    hand: Hand,
     deeds: Deeds,
+    operator: Operator,
+    /// Members whose disk was damaged, by which step and nemesis: one that does not run on is replaced.
+    damaged: BTreeMap<usize, (usize, String)>,
     trouble: Vec<String>,
 }
 
@@ -111,14 +116,13 @@ impl Conductor {
             site: Arc::clone(site),
             ground: ground.clone(),
             leader: sampler.leader(),
-            boots: sampler.boots(),
+            hand: Hand::new(site, &ground.recorder, sampler.boots()),
             sampler,
             random: StdRng::seed_from_u64(seed ^ 0x00c0_ffee),
             active: Vec::new(),
-            lives: BTreeMap::new(),
-            weather: Weather::clear(),
-            throttles: BTreeMap::new(),
             deeds: Deeds::new(site, &ground.members),
+            operator: Operator::new(&ground.members),
+            damaged: BTreeMap::new(),
             trouble: Vec::new(),
         }
     }
@@ -128,21 +132,35 @@ impl Conductor {
         std::mem::take(&mut self.trouble)
     }
 
-    /// Goes through the schedule to its end, and leaves the world healed. True if it was interrupted
-    /// (Ctrl-C). Watchers of members that join go to `watchers`.
-    pub async fn conduct(&mut self, schedule: &Schedule, watchers: &mut JoinSet<()>) -> bool {
+    /// A member that ends whenever it is started does so many times a second.
+    fn complain(&mut self, trouble: String) {
+        if !self.trouble.contains(&trouble) {
+            self.trouble.push(trouble);
+        }
+    }
+
+    /// Goes through the schedule to its end, and leaves the world healed. True if the audience
+    /// interrupted it. Watchers of members that join go to `watchers`.
+    pub async fn conduct(
+        &mut self,
+        schedule: &Schedule,
+        watchers: &mut JoinSet<()>,
+        audience: &mut dyn Audience,
+    ) -> bool {
         let mut clock = Clock::start();
         let mut steps = schedule.steps.iter().enumerate().peekable();
+        let mut last_act = schedule.last_act.as_ref();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut interrupted = false;
-        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+        let mut interruption = audience.interruption();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                _ = &mut interrupt, if !interrupted => {
+                () = &mut interruption, if !interrupted => {
                     interrupted = true;
-                    println!("interrupted: healing, stopping, judging what there is");
+                    last_act = None;
+                    audience.say("interrupted: healing, stopping, judging what there is");
                 }
             }
             // A change of members wants its time, as an operator would leave it.
@@ -150,20 +168,28 @@ impl Conductor {
             while let Some((number, step)) = steps
                 .next_if(|(_, step)| !interrupted && Duration::from_millis(step.at_ms) <= elapsed)
             {
-                self.begin(number, step).await;
+                self.begin(number, step, LEADER_PATIENCE).await;
             }
-            self.end_what_is_over(interrupted).await;
+            let due = |act: &mut &LastAct| Duration::from_millis(act.at_ms) <= elapsed;
+            if steps.peek().is_none()
+                && self.active.iter().all(Active::may_end)
+                && let Some(act) = last_act.take_if(due)
+            {
+                self.begin_last_act(schedule.steps.len(), act).await;
+            }
+            self.end(|active| active.is_over() || (interrupted && active.may_end()))
+                .await;
             self.welcome(watchers).await;
             if let Err(error) = self.make_it_so().await {
-                let trouble = format!("{error:#}");
-                // A member that ends whenever it is started does so many times a second.
-                if !self.trouble.contains(&trouble) {
-                    self.trouble.push(trouble);
-                }
+                self.complain(format!("{error:#}"));
             }
-            let done = self.active.is_empty();
+            if let Err(error) = self.operator.outcome().await {
+                self.complain(format!("{error:#}"));
+            }
+            let done = self.active.is_empty() && !self.operator.is_busy();
             let over = Duration::from_millis(schedule.ends_ms) <= elapsed;
-            if done && (interrupted || (over && steps.peek().is_none())) {
+            let all = steps.peek().is_none() && last_act.is_none();
+            if done && (interrupted || (over && all)) {
                 return interrupted;
             }
         }
@@ -174,20 +200,40 @@ impl Conductor {
         while let Some(node) = self.deeds.next_joined() {
             watchers.spawn(watcher::watch(self.ground.clone(), observer(node)));
             if let Err(error) = self.sampler.add(node).await {
-                self.trouble.push(format!("n{node}: {error:#}"));
+                self.complain(format!("n{node}: {error:#}"));
             }
         }
     }
 
-    async fn begin(&mut self, number: usize, step: &Step) {
+    async fn begin(&mut self, number: usize, step: &Step, leader_patience: Duration) {
         let known = self.leader.wait_for(|now| now.leader.is_some());
         // Without a leader somebody stands for it.
-        let leader = tokio::time::timeout(LEADER_PATIENCE, known).await;
+        let leader = tokio::time::timeout(leader_patience, known).await;
         let leader = leader.ok().and_then(Result::ok).and_then(|now| now.leader);
         let nodes = self.site.nodes().await;
-        let cast = Cast::new(leader, &nodes, &mut self.random);
+        // Whoever was damaged may fall by it at any time: no majority is to depend on it.
+        let cast = Cast::new(leader, &nodes, &mut self.random)
+            .sparing(|node| self.damaged.contains_key(&node));
+        let mut window = self.window(number, step, leader);
+        match effect(&step.fault, &cast, 0, step.for_ms) {
+            Ok(world) => {
+                window.skipped = self.site.cannot(&step.fault, &world).await;
+                window.struck = struck(&world, &cast);
+                window.text = describe(&step.fault, &world, &cast);
+            }
+            Err(error) => window.skipped = Some(format!("{error:#}")),
+        }
+        if window.skipped.is_some() {
+            self.ground.recorder.notes().windows.push(window);
+        } else {
+            self.strike(number, step, cast, window);
+        }
+    }
+
+    /// Now, without anything that it does.
+    fn window(&self, number: usize, step: &Step, leader: Option<usize>) -> Window {
         let now = self.ground.recorder.now();
-        let mut window = Window {
+        Window {
             step: number,
             nemesis: step.nemesis.clone(),
             fault: step.fault.clone(),
@@ -197,84 +243,57 @@ impl Conductor {
             leader,
             struck: Vec::new(),
             skipped: None,
-        };
-        let world = effect(&step.fault, &cast, 0, step.for_ms);
-        if let Err(why) = self.possible(&step.fault, world.as_ref().ok()).await {
-            window.skipped = Some(why);
         }
-        match &world {
-            Ok(world) => {
-                window.struck = struck(world, &cast);
-                window.text = describe(&step.fault, world, &cast);
-            }
-            Err(error) => window.skipped = Some(format!("{error:#}")),
-        }
-        let skipped = window.skipped.is_some();
-        let at = {
+    }
+
+    fn strike(&mut self, number: usize, step: &Step, cast: Cast, window: Window) {
+        let window = {
             let mut notes = self.ground.recorder.notes();
             notes.windows.push(window);
             notes.windows.len() - 1
         };
-        if skipped {
-            return;
-        }
         let deed = self.deeds.begin(&step.fault, &cast);
         self.active.push(Active {
             step: step.clone(),
             number,
             cast,
             begun: Instant::now(),
-            window: at,
+            window,
             deed,
+            damaged: false,
         });
     }
 
-    /// Whether this cluster can have this fault.
-    ///
-    /// # Errors
-    /// Why not.
-    async fn possible(&self, fault: &Fault, world: Option<&World>) -> Result<(), String> {
-        let theirs = matches!(*self.site, Site::Theirs(_));
-        let by_calls = matches!(fault, Fault::Transfer { .. } | Fault::SlowConsumers { .. });
-        if theirs && !by_calls {
-            return Err(endpoints::FAULTS.to_owned());
+    /// Everything that is under way ends, and in the same moment all but a majority are kept away.
+    async fn begin_last_act(&mut self, number: usize, act: &LastAct) {
+        self.begin(number, &act.as_step(), Duration::ZERO).await;
+        self.end(|active| active.number != number).await;
+        let last = self.active.last().map(|active| active.window);
+        let began = self.ground.recorder.now();
+        let mut notes = self.ground.recorder.notes();
+        if let Some(window) = last.and_then(|at| notes.windows.get_mut(at)) {
+            window.began = began;
         }
-        if matches!(fault, Fault::PowerCut { .. }) && !self.site.keeps_journals().await {
-            return Err("etcd keeps no journal of what it has synced".to_owned());
-        }
-        if let (Some(world), Some(cluster)) = (world, self.site.ours().await) {
-            let mut ways = world.weather.ways();
-            if let Some(why) = ways.find_map(|(.., way)| cluster.carrier().cannot(way)) {
-                return Err(why.to_owned());
-            }
-        }
-        Ok(())
     }
 
-    async fn end_what_is_over(&mut self, at_once: bool) {
-        let mut over: Vec<Active> = Vec::new();
-        let mut at = 0;
-        while let Some(active) = self.active.get(at) {
-            if active.is_over() || (at_once && active.deed.as_ref().is_none_or(Deed::may_end)) {
-                over.push(self.active.remove(at));
-            } else {
-                at += 1;
-            }
-        }
+    /// Ends those; healed first, noted then: a window ends when its fault does.
+    async fn end(&mut self, whether: impl Fn(&Active) -> bool) {
+        let over: Vec<Active> = self
+            .active
+            .extract_if(.., |active| whether(active))
+            .collect();
         if over.is_empty() {
             return;
         }
-        // Healed first, noted then: a window ends when its fault does.
         if let Err(error) = self.make_it_so().await {
-            self.trouble.push(format!("{error:#}"));
+            self.complain(format!("{error:#}"));
         }
         for mut active in over {
             if let Some(deed) = active.deed.take()
                 && let Err(error) = deed.end().await
             {
                 let (number, name) = (active.number, &active.step.nemesis);
-                self.trouble
-                    .push(format!("step {number}, {name}: {error:#}"));
+                self.complain(format!("step {number}, {name}: {error:#}"));
             }
             let now = self.ground.recorder.now();
             let mut notes = self.ground.recorder.notes();
@@ -290,139 +309,59 @@ impl Conductor {
         for active in &self.active {
             world = world.and(active.world()?);
         }
-        let site = Arc::clone(&self.site);
-        let Some(mut cluster) = site.ours().await else {
-            return Ok(());
-        };
-        if world.weather != self.weather {
-            cluster.set_weather(&world.weather).await?;
-            let ways = world.weather.ways();
-            let ways = ways
-                .map(|(from, to, way)| (from, to, way.clone()))
-                .collect();
-            let at = self.ground.recorder.now();
-            self.ground
-                .recorder
-                .notes()
-                .weather
-                .push(WeatherChange { at, ways });
-            self.weather = world.weather.clone();
+        let made = self.hand.make(&world, &self.deeds, &mut self.random).await;
+        for (node, why) in self.hand.take_ended() {
+            match self.damaged.remove(&node) {
+                Some((number, nemesis)) => self.replace(node, number, nemesis, &why),
+                None => self.complain(format!("n{node} has ended by itself; {why}")),
+            }
         }
-        self.change_lives(&world, &mut cluster)
+        made?;
+        self.operator.mind(&world.disks);
+        self.damage().await
     }
 
-    fn change_lives(&mut self, world: &World, cluster: &mut Cluster) -> Result<()> {
-        let nodes: Vec<usize> = cluster.nodes().collect();
-        let mut changes = Vec::new();
-        for node in nodes {
-            let (was, is) = (self.life(node), world.life(node));
-            if was != is {
-                changes.push((node, was, is));
-            } else if is == Life::Up
-                && cluster.member(node)?.pid().is_none()
-                && self.deeds.expects(node)
-            {
-                let log = cluster.member(node)?.log().to_owned();
-                self.lives.insert(node, Life::Down);
-                self.note(node, Life::Down);
-                anyhow::bail!("n{node} has ended by itself; its log: {}", log.display());
-            }
-        }
-        // Every signal first: those killed together must not see each other die.
-        for (node, _, is) in &changes {
-            if matches!(is, Life::Down | Life::PowerCut) {
-                cluster.member(*node)?.signal_kill();
-            }
-        }
-        for (node, was, is) in changes {
-            self.throttles.remove(&node);
-            let down = |life| matches!(life, Life::Down | Life::PowerCut | Life::Gone);
-            let member = cluster.member(node)?;
-            if was == Life::Paused && !down(is) {
-                member.resume()?;
-            }
-            match is {
-                Life::Up | Life::Slowed(_) | Life::Paused if down(was) => {
-                    member
-                        .start()
-                        .with_context(|| format!("start n{node} again"))?;
-                    self.boots.started(node);
+    /// Of faults that damage: their members are down by now.
+    async fn damage(&mut self) -> Result<()> {
+        for active in self.active.iter_mut().filter(|active| !active.damaged) {
+            let Fault::Damage { who, what, how } = active.step.fault else {
+                continue;
+            };
+            active.damaged = true;
+            for node in active.cast.who(who) {
+                let by = (active.number, active.step.nemesis.clone());
+                self.damaged.insert(node, by);
+                let words = self.hand.damage(node, what, how, &mut self.random).await?;
+                let mut notes = self.ground.recorder.notes();
+                if let Some(window) = notes.windows.get_mut(active.window) {
+                    write!(window.text, "; n{node}: {words}").unwrap_or_default();
                 }
-                Life::Down | Life::Gone => member.kill(),
-                Life::PowerCut => {
-                    cluster.cut_power(&[node], &mut self.random)?;
-                }
-                Life::Up | Life::Slowed(_) | Life::Paused => {}
             }
-            let member = cluster.member(node)?;
-            match is {
-                Life::Paused => member.pause()?,
-                Life::Slowed(percent) => {
-                    self.throttles.insert(node, member.throttle(percent));
-                }
-                Life::Up | Life::Down | Life::PowerCut | Life::Gone => {}
-            }
-            self.lives.insert(node, is);
-            self.note(node, is);
         }
         Ok(())
     }
 
-    fn life(&self, node: usize) -> Life {
-        self.lives.get(&node).copied().unwrap_or(Life::Up)
-    }
-
-    fn note(&self, node: usize, life: Life) {
-        let at = self.ground.recorder.now();
-        self.ground
-            .recorder
-            .notes()
-            .lives
-            .push(LifeChange { at, node, life });
-    }
-}
-
-/// The members that are worse off than the others: by their lives, or on the smaller side of a cut.
-fn struck(world: &World, cast: &Cast) -> Vec<usize> {
-    let mut struck: Vec<usize> = world.lives.keys().copied().collect();
-    let reach = |node: usize| {
-        let both = |other: &&usize| {
-            !world.weather.is_cut(node, **other) && !world.weather.is_cut(**other, node)
+    /// A member does not run on with what its disk holds now: another one takes its place.
+    fn replace(&mut self, node: usize, number: usize, nemesis: String, why: &str) {
+        self.hand.give_up(node);
+        self.deeds.give_up(node);
+        let step = Step {
+            at_ms: 0,
+            for_ms: 0,
+            nemesis,
+            fault: Fault::Members {
+                change: Change::Replace,
+            },
         };
-        cast.members().iter().filter(both).count()
-    };
-    struck.extend(
-        cast.members()
-            .iter()
-            .filter(|node| reach(**node) < cast.majority()),
-    );
-    struck.sort_unstable();
-    struck.dedup();
-    struck
+        let leader = self.leader.borrow().leader;
+        let mut window = self.window(number, &step, leader);
+        window.text = format!("n{node} does not run on with its damage and is replaced; {why}");
+        window.struck = vec![node];
+        // The one who is lost plays every part.
+        self.strike(number, &step, Cast::in_order(vec![node]), window);
+    }
 }
 
-/// "the leader is cut off from everybody: n2 (leader) --x-- n1, n3"
-fn describe(fault: &Fault, world: &World, cast: &Cast) -> String {
-    let name = |node: usize| {
-        if cast.leader == Some(node) {
-            format!("n{node} (leader)")
-        } else {
-            format!("n{node}")
-        }
-    };
-    let mut parts: Vec<String> = world.lives.keys().map(|node| name(*node)).collect();
-    let links = world.weather.ways();
-    // A fault of all links has said so.
-    for (from, to, quality) in links.filter(|(.., quality)| quality.cut.is_some()) {
-        let back = world.weather.way(to, from) == *quality;
-        if back && from > to {
-            continue;
-        }
-        let arrow = if back { "--x--" } else { "--x->" };
-        parts.push(format!("{} {arrow} {}", name(from), name(to)));
-    }
-    if parts.is_empty() {
-        return fault.to_string();
-    }
-    format!("{fault}: {}", parts.join(", "))
-}
+#[cfg(test)]
+#[path = "conductor_tests.rs"]
+mod tests;

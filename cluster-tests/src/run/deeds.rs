@@ -100,6 +100,11 @@ impl Deeds {
             .contains(&node)
     }
 
+    /// From here on it is not expected to run on: it will be replaced.
+    pub fn give_up(&self, node: usize) {
+        self.stage.expect_end_of(node, true);
+    }
+
     /// A member that joined since this was asked last.
     pub fn next_joined(&mut self) -> Option<usize> {
         self.joined.try_recv().ok()
@@ -159,7 +164,7 @@ impl Stage {
             let mut cluster = self.site.ours().await.context("not our cluster")?;
             let urls = members.into_iter().flat_map(|member| member.peer_ur_ls);
             cluster.introduce(node, &urls.collect::<Vec<_>>())?;
-            cluster.member(node)?.start()?;
+            cluster.start(node).await?;
             self.expect_end_of(node, false);
         }
         let id = self.member_id(&url).await?;
@@ -178,7 +183,7 @@ impl Stage {
         let url = {
             let mut cluster = self.site.ours().await.context("not our cluster")?;
             if lost {
-                cluster.member(node)?.kill();
+                cluster.kill(node).await?;
             }
             cluster.peer_url(node)
         };
@@ -186,7 +191,7 @@ impl Stage {
         let id = self.member_id(&url).await?;
         self.ask(Question::Remove(id)).await?;
         let mut cluster = self.site.ours().await.context("not our cluster")?;
-        cluster.retire(node)
+        cluster.retire(node).await
     }
 
     fn expect_end_of(&self, node: usize, expected: bool) {

@@ -2,6 +2,7 @@
 
 use super::site::Site;
 use crate::cluster::local::PATIENCE;
+use crate::cluster::subject;
 use crate::history::recording::Final;
 use crate::observe::PATIENCE as ANSWER_PATIENCE;
 use crate::workload::wire::pair;
@@ -11,14 +12,14 @@ use std::fmt::Write as _;
 
 /// Every member's state at one revision, its hash, its leases. What cannot be had is trouble.
 pub async fn look(site: &Site, trouble: &mut Vec<String>) -> Vec<Final> {
-    if let Some(mut cluster) = site.ours().await {
-        let all: Vec<usize> = cluster.nodes().collect();
-        if let Err(error) = cluster.wait_serving(&all, PATIENCE).await {
+    if let Some(mut subject) = site.ours().await {
+        let all = subject.nodes();
+        if let Err(error) = subject::serving(subject.as_mut(), &all, PATIENCE).await {
             trouble.push(format!("{error:#}"));
             return Vec::new();
         }
         // Different hashes at one position are the judges' matter: here it is only waited for.
-        if let Err(error) = cluster.wait_same_state(&all, PATIENCE).await {
+        if let Err(error) = subject::same_state(subject.as_ref(), &all, PATIENCE).await {
             trouble.push(format!("{error:#}"));
         }
     }

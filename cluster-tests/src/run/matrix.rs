@@ -8,7 +8,7 @@ use super::verdict::{Judged, conclude, erase_data};
 use crate::judge::finding::{Finding, Verdict};
 use crate::report;
 use crate::schedule::generate::generate;
-use crate::schedule::nemesis::{CATALOGUE, COMBINED};
+use crate::schedule::nemesis::{COMBINED, fitting};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -127,9 +127,7 @@ pub async fn run(arguments: &Arguments, budget: Duration) -> Result<bool> {
         let name = format!("all-{}-{}-{}", base.cluster, base.nodes, base.seed);
         PathBuf::from("target/partition").join(name.replace([':', ','], "-"))
     });
-    let fit = CATALOGUE
-        .iter()
-        .filter(|nemesis| base.nodes >= nemesis.nodes_min);
+    let fit = fitting(base.nodes, false);
     let names: Vec<&str> = fit.map(|nemesis| nemesis.name).chain([COMBINED]).collect();
     println!(
         "{} faults on {} of {} members, seed {}, {} minutes at most",

@@ -4,25 +4,35 @@
 //! |---|---|
 //! | [`command`] | the command line |
 //! | [`plan`] | what to run, and the command that repeats it |
-//! | [`site`] | the cluster: our processes, or endpoints that somebody else runs |
+//! | [`site`] | the cluster: ours, whatever it is made of, or endpoints that somebody else runs |
 //! | [`sampler`] | asks every member how it is, all the time |
-//! | [`conductor`] | walks through the schedule and makes the world so |
+//! | [`conductor`] | walks through the schedule |
+//! | [`hand`] | makes the world what the faults of now say |
+//! | `words` | what a fault does here, in words |
 //! | [`deeds`] | faults that are done by calls: members, transfers, consumers that do not read |
+//! | [`operator`] | what an operator does: alarms about space are disarmed when there is space |
 //! | [`finale`] | how the members are at the end |
-//! | [`progress`] | what the terminal shows meanwhile |
+//! | [`progress`] | who watches: a terminal, or nobody |
 //! | [`matrix`] | every fault that applies, one run each |
 //! | [`mod@verdict`] | judges, report, and what the terminal says at the end |
+//!
+//! [`run`] is a run on real processes or endpoints. What it does there, [`conduct_on`] does on any
+//! cluster, a simulated one among them: it spawns on the runtime that it is called on, knows no time but
+//! tokio's, chooses from the plan's seed alone, and touches no thread, file, signal or terminal.
 
 pub mod command;
 pub mod conductor;
 pub mod deeds;
 pub mod finale;
+pub mod hand;
 pub mod matrix;
+pub mod operator;
 pub mod plan;
 pub mod progress;
 pub mod sampler;
 pub mod site;
 pub mod verdict;
+mod words;
 
 use crate::history::recorder::Recorder;
 use crate::history::recording::{About, Recording};
@@ -32,6 +42,7 @@ use crate::workload::{self, observer};
 use anyhow::{Context as _, Result};
 use conductor::Conductor;
 use plan::Plan;
+use progress::{Audience, Terminal};
 use sampler::Sampler;
 use site::Site;
 use std::sync::Arc;
@@ -51,7 +62,17 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// The cluster does not come up.
 pub async fn run(plan: &Plan) -> Result<Recording> {
-    let site = Arc::new(Site::open(plan).await?);
+    let site = Site::open(plan).await?;
+    Box::pin(conduct_on(site, plan, &mut Terminal::default())).await
+}
+
+/// Runs the plan on a cluster that serves, to its end, and ends the cluster: clients, watchers, the
+/// schedule, the finale. Of the plan only what is to be done counts, not what the cluster is made of.
+///
+/// # Errors
+/// The members cannot be sampled, because one of them is no node.
+pub async fn conduct_on(site: Site, plan: &Plan, audience: &mut dyn Audience) -> Result<Recording> {
+    let site = Arc::new(site);
     let recorder = Recorder::default();
     let members = Members::new(site.client_urls().await);
     let (stop_clients, clients_stop) = watch::channel(false);
@@ -69,17 +90,19 @@ pub async fn run(plan: &Plan) -> Result<Recording> {
     let sampler = Sampler::start(&site, &recorder).await?;
     let mut watchers = workload::watch(&plan.workloads, &watching);
     let mut clients = workload::start(&plan.workloads, plan.rate, &ground);
-    let progress = progress::start(&recorder, sampler.leader(), plan.schedule.ends_ms);
+    audience.begin(&recorder, sampler.leader(), plan.schedule.ends_ms);
 
     let mut conductor = Conductor::new(&site, &watching, sampler, plan.seed);
-    let interrupted = conductor.conduct(&plan.schedule, &mut watchers).await;
+    let interrupted = conductor
+        .conduct(&plan.schedule, &mut watchers, audience)
+        .await;
     let mut trouble = conductor.take_trouble();
 
     let healed = recorder.notes().windows.iter().map(|w| w.ended).max();
     stop_clients.send_replace(true);
     finish(&mut clients, "clients", &mut trouble).await;
     let stopped = recorder.now();
-    progress.say("clients have stopped; members and watchers come together");
+    audience.say("clients have stopped; members and watchers come together");
     if let Err(error) = caught_up(&site, &recorder, &members).await {
         trouble.push(format!("{error:#}"));
     }
@@ -87,10 +110,11 @@ pub async fn run(plan: &Plan) -> Result<Recording> {
     finish(&mut watchers, "watchers", &mut trouble).await;
     let finale = finale::look(&site, &mut trouble).await;
     conductor.sampler.stop().await;
-    progress.stop();
+    audience.end();
     let duration = recorder.now();
     let server = site.server().await;
     let limits = site.limits().await;
+    let election_timeout = site.election_timeout().await;
     site.close(&mut trouble).await;
 
     let notes = std::mem::take(&mut *recorder.notes());
@@ -110,7 +134,7 @@ pub async fn run(plan: &Plan) -> Result<Recording> {
             duration,
             healed: healed.unwrap_or(0),
             stopped,
-            election_timeout_ms: plan::ELECTION_TIMEOUT_MS,
+            election_timeout_ms: u64::try_from(election_timeout.as_millis()).unwrap_or(u64::MAX),
             carrier: plan.carrier().to_owned(),
             cannot: limits,
             canary: plan.canary.clone().unwrap_or_default(),

@@ -1,7 +1,6 @@
 //! What to run.
 
 use crate::cluster::endpoints::Endpoints;
-use crate::cluster::local::ELECTION_TIMEOUT;
 use crate::schedule::Schedule;
 use crate::workload::Workload;
 use anyhow::{Result, bail};
@@ -9,15 +8,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-#[allow(clippy::cast_possible_truncation, reason = "less than a second")]
-pub const ELECTION_TIMEOUT_MS: u64 = ELECTION_TIMEOUT.as_millis() as u64;
-
 /// Which cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     Quorate,
     Etcd,
     Endpoints(Endpoints),
+    /// Quorate inside this process, in simulated time.
+    Simulation,
 }
 
 impl FromStr for Kind {
@@ -38,6 +36,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Quorate => formatter.write_str("quorate"),
             Self::Etcd => formatter.write_str("etcd"),
+            Self::Simulation => formatter.write_str("simulation"),
             Self::Endpoints(endpoints) => {
                 let urls = endpoints.client_urls().join(",").replace("http://", "");
                 write!(formatter, "endpoints:{urls}")
@@ -69,6 +68,8 @@ pub struct Plan {
     pub data: PathBuf,
     /// RFC 3339.
     pub started: String,
+    /// The command that repeats it, if it is another than the rest of the plan makes.
+    pub again: Option<String>,
 }
 
 impl Plan {
@@ -76,6 +77,7 @@ impl Plan {
     pub fn carrier(&self) -> &'static str {
         match (&self.cluster, self.packets) {
             (Kind::Endpoints(_), _) => "none",
+            (Kind::Simulation, _) => "simulation",
             (_, true) => "packets",
             (_, false) => "proxies",
         }
@@ -83,6 +85,9 @@ impl Plan {
 
     /// Repeats the run, as far as chance allows.
     pub fn command(&self) -> String {
+        if let Some(again) = &self.again {
+            return again.clone();
+        }
         let mut words = vec!["scripts/partition".to_owned()];
         let mut add = |flag: &str, value: String| words.push(format!("{flag} {value}"));
         if self.cluster != Kind::Quorate {

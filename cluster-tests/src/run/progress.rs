@@ -1,10 +1,11 @@
-//! What the terminal shows meanwhile: one line that lives, or, where nobody watches, a line for each
-//! fault.
+//! Who watches a run: a terminal, which shows one line that lives, or, where nobody looks at it, a line
+//! for each fault, and at which somebody may press Ctrl-C; or nobody at all.
 
 use super::sampler::Leadership;
 use crate::history::operation::Outcome;
 use crate::history::recorder::Recorder;
 use std::io::{IsTerminal as _, Write as _};
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,28 +14,78 @@ use tokio::time::interval;
 const PERIOD: Duration = Duration::from_millis(250);
 const ERASE_LINE: &str = "\r\x1b[2K";
 
-/// Shows until it is stopped.
+/// Who watches a run, and may end it before its time. A run asks nothing else of the outside.
+pub trait Audience {
+    /// The run has begun, and will last about `ends_ms`.
+    fn begin(&mut self, recorder: &Recorder, leader: watch::Receiver<Leadership>, ends_ms: u64);
+
+    /// One line of news.
+    fn say(&mut self, text: &str);
+
+    /// The run is over.
+    fn end(&mut self);
+
+    /// Ready when the run is to heal, to stop, and to judge what there is.
+    fn interruption(&self) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+/// Nobody watches, and nobody interrupts: a simulation, which must not see the outside.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nobody;
+
+impl Audience for Nobody {
+    fn begin(&mut self, _: &Recorder, _: watch::Receiver<Leadership>, _: u64) {}
+
+    fn say(&mut self, _: &str) {}
+
+    fn end(&mut self) {}
+
+    fn interruption(&self) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Standard output.
 #[derive(Debug)]
-pub struct Progress {
-    task: JoinHandle<()>,
+pub struct Terminal {
+    task: Option<JoinHandle<()>>,
+    /// Somebody looks at it.
     live: bool,
 }
 
-impl Progress {
-    pub fn say(&self, text: &str) {
+impl Default for Terminal {
+    fn default() -> Self {
+        let live = std::io::stdout().is_terminal();
+        Self { task: None, live }
+    }
+}
+
+impl Audience for Terminal {
+    fn begin(&mut self, recorder: &Recorder, leader: watch::Receiver<Leadership>, ends_ms: u64) {
+        self.task = Some(start(recorder, leader, ends_ms, self.live));
+    }
+
+    fn say(&mut self, text: &str) {
         if self.live {
             print!("{ERASE_LINE}");
         }
         println!("{text}");
     }
 
-    pub fn stop(self) {
-        self.task.abort();
+    fn end(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
         if self.live {
             print!("{ERASE_LINE}");
             // A terminal that is gone is nobody's trouble.
             std::io::stdout().flush().unwrap_or_default();
         }
+    }
+
+    fn interruption(&self) -> Pin<Box<dyn Future<Output = ()>>> {
+        // A machine without signals is not interrupted by them.
+        Box::pin(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
     }
 }
 
@@ -47,10 +98,15 @@ struct Count {
     unknown: usize,
 }
 
-pub fn start(recorder: &Recorder, leader: watch::Receiver<Leadership>, ends_ms: u64) -> Progress {
-    let live = std::io::stdout().is_terminal();
+/// Shows until it is aborted.
+fn start(
+    recorder: &Recorder,
+    leader: watch::Receiver<Leadership>,
+    ends_ms: u64,
+    live: bool,
+) -> JoinHandle<()> {
     let recorder = recorder.clone();
-    let task = tokio::spawn(async move {
+    tokio::spawn(async move {
         let mut ticks = interval(PERIOD);
         let mut count = Count::default();
         let mut told = 0;
@@ -106,8 +162,7 @@ pub fn start(recorder: &Recorder, leader: watch::Receiver<Leadership>, ends_ms: 
                 std::io::stdout().flush().unwrap_or_default();
             }
         }
-    });
-    Progress { task, live }
+    })
 }
 
 /// " 12.5"

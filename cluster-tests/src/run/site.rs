@@ -1,16 +1,17 @@
-//! The cluster of a run: our own processes, or endpoints that somebody else runs.
+//! The cluster of a run: ours, whatever it is made of, or endpoints that somebody else runs.
 
 use super::plan::{Kind, Plan};
 use crate::cluster::carrier::Wiring;
 use crate::cluster::endpoints::{self, Endpoints};
-use crate::cluster::local::{Cluster, PATIENCE, Spec};
+use crate::cluster::local::{Cluster, ELECTION_TIMEOUT, PATIENCE, Spec};
 use crate::cluster::program::Program;
+use crate::cluster::subject::Subject;
 use crate::door::Door;
 use crate::observe::Observer;
-use crate::schedule::Step;
+use crate::schedule::effect::World;
 use crate::schedule::fault::Fault;
 use crate::wait::until_ok;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
@@ -22,11 +23,16 @@ const SNAPSHOT_COUNT: &str = "300";
 
 #[derive(Debug)]
 pub enum Site {
-    Ours(Box<Mutex<Cluster>>),
+    Ours(Mutex<Box<dyn Subject>>),
     Theirs(Endpoints),
 }
 
 impl Site {
+    /// Of a cluster of ours that serves.
+    pub fn of(subject: Box<dyn Subject>) -> Self {
+        Self::Ours(Mutex::new(subject))
+    }
+
     /// Starts the cluster, or finds it, and waits until it serves.
     ///
     /// # Errors
@@ -39,6 +45,7 @@ impl Site {
             }
             Kind::Quorate => Program::Quorate,
             Kind::Etcd => Program::Etcd,
+            Kind::Simulation => bail!("a simulation is not opened: it opens the laboratory"),
         };
         if plan.data.exists() {
             std::fs::remove_dir_all(&plan.data).context("erase what an earlier run left")?;
@@ -51,8 +58,8 @@ impl Site {
         let mut spec = Spec::new(program, plan.nodes, wiring.layout()?, plan.data.clone());
         spec.wiring = wiring;
         spec.seed = plan.seed;
-        let power = |step: &Step| matches!(step.fault, Fault::PowerCut { .. });
-        spec.journals = program == Program::Quorate && plan.schedule.steps.iter().any(power);
+        spec.journals =
+            program == Program::Quorate && plan.schedule.faults().any(Fault::cuts_power);
         spec.flags = vec!["--snapshot-count".to_owned(), SNAPSHOT_COUNT.to_owned()];
         if let Some(canary) = &plan.canary {
             spec.binary = Some(canary_binary()?);
@@ -62,31 +69,35 @@ impl Site {
         let all: Vec<usize> = cluster.nodes().collect();
         cluster.wait_serving(&all, PATIENCE).await?;
         cluster.wait_leader(&all, PATIENCE).await?;
-        Ok(Self::Ours(Box::new(Mutex::new(cluster))))
+        Ok(Self::of(Box::new(cluster)))
     }
 
-    /// Whether a power cut can take what members had not synced.
-    pub async fn keeps_journals(&self) -> bool {
-        let ours = self.ours().await;
-        ours.is_some_and(|cluster| cluster.program() == Program::Quorate)
-    }
-
-    /// Our own cluster's processes; none of somebody else's.
-    pub async fn ours(&self) -> Option<MutexGuard<'_, Cluster>> {
+    /// Why this fault, which would make this of the world, cannot be had here; none: it can.
+    pub async fn cannot(&self, fault: &Fault, world: &World) -> Option<String> {
         match self {
-            Self::Ours(cluster) => Some(cluster.lock().await),
+            Self::Ours(subject) => subject.lock().await.cannot(fault, world),
+            Self::Theirs(_) => {
+                let by_calls =
+                    matches!(fault, Fault::Transfer { .. } | Fault::SlowConsumers { .. });
+                (!by_calls).then(|| endpoints::FAULTS.to_owned())
+            }
+        }
+    }
+
+    /// The cluster if it is ours; none of somebody else's.
+    pub async fn ours(&self) -> Option<MutexGuard<'_, Box<dyn Subject>>> {
+        match self {
+            Self::Ours(subject) => Some(subject.lock().await),
             Self::Theirs(_) => None,
         }
     }
 
     pub async fn client_urls(&self) -> Vec<(usize, String)> {
         match self {
-            Self::Ours(cluster) => {
-                let cluster = cluster.lock().await;
-                cluster
-                    .nodes()
-                    .map(|node| (node, cluster.client_url(node)))
-                    .collect()
+            Self::Ours(subject) => {
+                let subject = subject.lock().await;
+                let nodes = subject.nodes().into_iter();
+                nodes.map(|node| (node, subject.client_url(node))).collect()
             }
             Self::Theirs(endpoints) => (1..).zip(endpoints.client_urls()).collect(),
         }
@@ -101,7 +112,7 @@ impl Site {
     /// There is no such node.
     pub async fn observer(&self, node: usize) -> Result<Observer> {
         match self {
-            Self::Ours(cluster) => cluster.lock().await.observer(node),
+            Self::Ours(subject) => subject.lock().await.observer(node),
             Self::Theirs(endpoints) => endpoints.observer(node),
         }
     }
@@ -110,7 +121,7 @@ impl Site {
     /// There is no such node.
     pub async fn door(&self, node: usize, deadline: Duration) -> Result<Door> {
         match self {
-            Self::Ours(cluster) => cluster.lock().await.door(node, deadline),
+            Self::Ours(subject) => subject.lock().await.door(node, deadline),
             Self::Theirs(endpoints) => Door::open(&endpoints.client_url(node)?, deadline),
         }
     }
@@ -140,7 +151,7 @@ impl Site {
     /// What runs, as it says: "quorate 0.1.0".
     pub async fn server(&self) -> String {
         let program = match self {
-            Self::Ours(cluster) => cluster.lock().await.program().to_string(),
+            Self::Ours(subject) => subject.lock().await.program(),
             Self::Theirs(_) => "somebody's".to_owned(),
         };
         for node in self.nodes().await {
@@ -155,17 +166,24 @@ impl Site {
 
     /// What cannot be done to this cluster, in sentences.
     pub async fn limits(&self) -> Vec<String> {
-        let limits = match self {
-            Self::Ours(cluster) => cluster.lock().await.carrier().limits(),
-            Self::Theirs(_) => endpoints::FAULTS,
-        };
-        vec![limits.to_owned()]
+        match self {
+            Self::Ours(subject) => subject.lock().await.limits(),
+            Self::Theirs(_) => vec![endpoints::FAULTS.to_owned()],
+        }
     }
 
-    /// Ends our processes as an operator would: a member that does not end on SIGTERM is trouble.
+    /// The unit of every liveness bound.
+    pub async fn election_timeout(&self) -> Duration {
+        match self {
+            Self::Ours(subject) => subject.lock().await.election_timeout(),
+            Self::Theirs(_) => ELECTION_TIMEOUT,
+        }
+    }
+
+    /// Ends our members as an operator would: one that does not end when it is told to is trouble.
     pub async fn close(&self, trouble: &mut Vec<String>) {
-        if let Some(mut cluster) = self.ours().await {
-            for (node, error) in cluster.terminate_all(STOP_LIMIT).await {
+        if let Some(mut subject) = self.ours().await {
+            for (node, error) in subject.end(STOP_LIMIT).await {
                 trouble.push(format!("n{node} did not stop as it should: {error:#}"));
             }
         }

@@ -2,7 +2,7 @@
 //! struck.
 
 use super::cast::Cast;
-use super::fault::{Fault, Scope, Shape};
+use super::fault::{Fault, Midway, Scope, Shape, Trouble};
 use crate::cluster::topology::Topology;
 use crate::cluster::weather::{Cut, Quality, Weather};
 use crate::history::timeline::Life;
@@ -17,6 +17,31 @@ const RESTART_DOWN_MS: u64 = 300;
 pub struct World {
     pub weather: Weather,
     pub lives: BTreeMap<usize, Life>,
+    /// Disks that are not well, by node.
+    pub disks: BTreeMap<usize, Trouble>,
+    /// Clocks that are not right, by node.
+    pub clocks: BTreeMap<usize, Skew>,
+}
+
+/// How wrong a clock is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skew {
+    /// Ahead by so many milliseconds when the fault struck; negative: behind.
+    pub offset_ms: i64,
+    /// Thousandths that it runs too fast since; negative: too slow.
+    pub rate_per_mille: i64,
+}
+
+impl Skew {
+    /// The worse of each.
+    #[must_use]
+    fn and(self, other: Self) -> Self {
+        let worse = |a: i64, b: i64| if b.abs() > a.abs() { b } else { a };
+        Self {
+            offset_ms: worse(self.offset_ms, other.offset_ms),
+            rate_per_mille: worse(self.rate_per_mille, other.rate_per_mille),
+        }
+    }
 }
 
 impl World {
@@ -26,6 +51,14 @@ impl World {
         self.weather = self.weather.and(&other.weather);
         for (node, life) in other.lives {
             self.strike(node, life);
+        }
+        for (node, trouble) in other.disks {
+            let worst = self.disks.entry(node).or_insert(trouble);
+            *worst = (*worst).max(trouble);
+        }
+        for (node, skew) in other.clocks {
+            let worst = self.clocks.entry(node).or_default();
+            *worst = worst.and(skew);
         }
         self
     }
@@ -98,10 +131,36 @@ pub fn effect(fault: &Fault, cast: &Cast, elapsed_ms: u64, length_ms: u64) -> Re
                 world.strike(*node, Life::Down);
             }
         }
+        Fault::CatchUp { .. } => catch_up(fault, cast, elapsed_ms, &mut world),
         Fault::Throttle { who, percent } => {
             for node in cast.who(*who) {
                 world.strike(node, Life::Slowed(*percent));
             }
+        }
+        Fault::Disk { who, trouble } => {
+            let troubled = cast.who(*who).into_iter();
+            world.disks = troubled.map(|node| (node, *trouble)).collect();
+        }
+        // What is damaged is damaged while the member is down.
+        Fault::Damage { who, .. } => {
+            for node in cast.who(*who) {
+                world.strike(node, Life::Down);
+            }
+        }
+        Fault::Clock {
+            who,
+            offset_ms,
+            rate_per_mille,
+        } => {
+            let skew = Skew {
+                offset_ms: *offset_ms,
+                rate_per_mille: *rate_per_mille,
+            };
+            world.clocks = cast
+                .who(*who)
+                .into_iter()
+                .map(|node| (node, skew))
+                .collect();
         }
         // Done by calls, not by the world.
         Fault::Members { .. } | Fault::Transfer { .. } | Fault::SlowConsumers { .. } => {}
@@ -191,6 +250,15 @@ fn topology(shape: &Shape, cast: &Cast, elapsed_ms: u64, length_ms: u64) -> Resu
             let heard = cast.majority().saturating_sub(2);
             one_way(others.get(heard..).unwrap_or_default(), &[leader])
         }
+        Shape::Rest => {
+            let rest = cast.rest();
+            rest.iter().fold(Topology::healed(), |mut cut, alone| {
+                for other in members.iter().filter(|other| *other != alone) {
+                    cut = cut.and_one_way(*alone, *other).and_one_way(*other, *alone);
+                }
+                cut
+            })
+        }
         Shape::FollowerDeaf => one_way(members, &[follower]),
         Shape::FollowerMute => one_way(&[follower], members),
         Shape::Exactly(text) => Topology::parse(text, nodes)?,
@@ -246,6 +314,48 @@ fn swizzle(cast: &Cast, elapsed_ms: u64, length_ms: u64) -> Weather {
     weather
 }
 
+/// One round after another: away, back, struck. What comes after the round in which the time ends is cut
+/// short by that.
+fn catch_up(fault: &Fault, cast: &Cast, elapsed_ms: u64, world: &mut World) {
+    let Fault::CatchUp {
+        away_ms,
+        rate,
+        after_ms,
+        down_ms,
+        strikes,
+    } = *fault
+    else {
+        return;
+    };
+    let (mut at, mut back_ms) = (elapsed_ms, after_ms.max(1));
+    let round = |back_ms: u64| away_ms.saturating_add(back_ms).saturating_add(down_ms);
+    while at >= round(back_ms) {
+        at -= round(back_ms);
+        back_ms = back_ms.saturating_add(after_ms);
+    }
+    let (follower, leader) = (cast.follower(), cast.first());
+    let cut = Quality::cut(Cut::Drop);
+    let thin = Quality {
+        rate: Some(rate),
+        ..Quality::default()
+    };
+    let struck = at >= away_ms.saturating_add(back_ms);
+    let links = match (at < away_ms, struck, strikes) {
+        (true, ..) | (_, true, Midway::Link) => cut,
+        (false, ..) => thin,
+    };
+    for other in cast.members().iter().filter(|other| **other != follower) {
+        world.weather.worsen(follower, *other, &links);
+        world.weather.worsen(*other, follower, &links);
+    }
+    match strikes {
+        Midway::Receiver if struck => world.strike(follower, Life::Down),
+        Midway::PowerOfReceiver if struck => world.strike(follower, Life::PowerCut),
+        Midway::Sender if struck => world.strike(leader, Life::Down),
+        _ => {}
+    }
+}
+
 fn degrade(scope: Scope, quality: &Quality, cast: &Cast) -> Weather {
     let hit = |node: usize| match scope {
         Scope::All => true,
@@ -264,125 +374,5 @@ fn degrade(scope: Scope, quality: &Quality, cast: &Cast) -> Weather {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fault::Who;
-    use super::*;
-    use rand::SeedableRng;
-    use rand::rngs::StdRng;
-
-    fn cast(leader: usize, nodes: usize) -> Cast {
-        let members: Vec<usize> = (1..=nodes).collect();
-        Cast::new(Some(leader), &members, &mut StdRng::seed_from_u64(1))
-    }
-
-    fn cut(shape: Shape, nodes: usize) -> (Cast, Weather) {
-        let cast = cast(2, nodes);
-        let fault = Fault::Partition {
-            shape,
-            how: Cut::Drop,
-        };
-        let world = effect(&fault, &cast, 0, 9000).unwrap();
-        (cast, world.weather)
-    }
-
-    /// Members that `node` hears and that hear it, itself among them.
-    fn reach(weather: &Weather, cast: &Cast, node: usize) -> usize {
-        let both = |other: usize| !weather.is_cut(node, other) && !weather.is_cut(other, node);
-        cast.members().iter().filter(|other| both(**other)).count()
-    }
-
-    #[test]
-    fn a_majority_without_its_leader_and_the_other_way_round() {
-        for nodes in [3, 5] {
-            let (cast, weather) = cut(Shape::Minority, nodes);
-            assert_eq!(reach(&weather, &cast, 2), cast.majority());
-            let (cast, weather) = cut(Shape::Majority, nodes);
-            assert_eq!(reach(&weather, &cast, 2), nodes - cast.majority());
-            let (cast, weather) = cut(Shape::IsolateLeader, nodes);
-            assert_eq!(reach(&weather, &cast, 2), 1);
-        }
-    }
-
-    #[test]
-    fn in_a_quorum_loss_the_hub_alone_has_a_quorum() {
-        let (cast, weather) = cut(Shape::QuorumLoss, 5);
-        let able: Vec<usize> = cast
-            .members()
-            .iter()
-            .copied()
-            .filter(|node| reach(&weather, &cast, *node) >= cast.majority())
-            .collect();
-        assert_eq!(able, [cast.follower()]);
-        assert_ne!(cast.follower(), 2);
-    }
-
-    #[test]
-    fn everybody_in_a_ring_of_five_has_a_quorum() {
-        let (cast, weather) = cut(Shape::Ring, 5);
-        for node in 1..=5 {
-            assert_eq!(reach(&weather, &cast, node), 3);
-        }
-    }
-
-    #[test]
-    fn a_half_deaf_leader_is_one_answer_short() {
-        for nodes in [3, 5] {
-            let (cast, weather) = cut(Shape::LeaderHalfDeaf, nodes);
-            let heard = (1..=nodes)
-                .filter(|n| *n != 2 && !weather.is_cut(*n, 2))
-                .count();
-            assert_eq!(heard + 2, cast.majority());
-            assert!((1..=nodes).all(|n| n == 2 || !weather.is_cut(2, n)));
-        }
-    }
-
-    #[test]
-    fn a_constrained_election_begins_with_a_hub_that_lags() {
-        let cast = cast(1, 5);
-        let fault = Fault::Partition {
-            shape: Shape::Constrained,
-            how: Cut::Drop,
-        };
-        let early = effect(&fault, &cast, 0, 9000).unwrap().weather;
-        let late = effect(&fault, &cast, 4000, 9000).unwrap().weather;
-        assert_eq!(reach(&early, &cast, cast.follower()), 1);
-        assert_eq!(reach(&early, &cast, 1), 4);
-        assert_eq!(reach(&late, &cast, 1), 1);
-        assert_eq!(reach(&late, &cast, cast.follower()), 4);
-    }
-
-    #[test]
-    fn a_swizzle_cuts_one_by_one_and_ends_open() {
-        let cast = cast(1, 5);
-        let open = |at: u64| {
-            let weather = effect(&Fault::Swizzle, &cast, at, 8000).unwrap().weather;
-            (1..=5).filter(|n| reach(&weather, &cast, *n) > 1).count()
-        };
-        assert_eq!([open(0), open(2500), open(4500), open(6500)], [4, 3, 4, 5]);
-    }
-
-    #[test]
-    fn two_faults_are_the_worse_of_each() {
-        let cast = cast(1, 3);
-        let pause = Fault::Pause { who: Who::Leader };
-        let kill = Fault::Kill { who: Who::Leader };
-        let pause = effect(&pause, &cast, 0, 100).unwrap();
-        let both = pause.and(effect(&kill, &cast, 0, 100).unwrap());
-        assert_eq!(both.life(1), Life::Down);
-        assert_eq!(both.life(2), Life::Up);
-    }
-
-    #[test]
-    fn a_rolling_restart_ends_with_the_leader() {
-        let cast = cast(3, 3);
-        let down: Vec<Vec<usize>> = [0, 1500, 3000, 6000]
-            .into_iter()
-            .map(|at| {
-                let world = effect(&Fault::RollingRestart, &cast, at, 9000).unwrap();
-                world.lives.into_keys().collect()
-            })
-            .collect();
-        assert_eq!(down.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 1, 1]);
-        assert_eq!(down.last().unwrap(), &[3]);
-    }
-}
+#[path = "effect_tests.rs"]
+mod tests;

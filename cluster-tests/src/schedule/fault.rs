@@ -35,6 +35,17 @@ pub enum Fault {
     Pause { who: Who },
     /// One after another is stopped and started.
     RollingRestart,
+    /// Again and again a follower is cut off for `away_ms`, long enough that the log it lacks is gone. It
+    /// comes back over links of `rate` bytes a second and is sent a snapshot; `after_ms` later, and so
+    /// much later with each round, somebody is struck for `down_ms`, while that snapshot is made, on its
+    /// way or being installed.
+    CatchUp {
+        away_ms: u64,
+        rate: u64,
+        after_ms: u64,
+        down_ms: u64,
+        strikes: Midway,
+    },
     /// So many percent of a processor.
     Throttle { who: Who, percent: u32 },
     /// The members change under load.
@@ -43,6 +54,130 @@ pub enum Fault {
     Transfer { every_ms: u64 },
     /// So many watchers of everything that do not read.
     SlowConsumers { watchers: usize },
+    /// The disk of these members is in trouble; a member that ends by it is started again when its disk
+    /// is well.
+    Disk { who: Who, trouble: Trouble },
+    /// Killed, and what the disk holds of the member is changed; started at the end. A member that does
+    /// not run on with it is replaced, as an operator would.
+    Damage { who: Who, what: Store, how: Harm },
+    /// The clock of these members is wrong: from one moment to the next by `offset_ms`, and from then on
+    /// `rate_per_mille` thousandths too fast (negative: behind, too slow).
+    Clock {
+        who: Who,
+        offset_ms: i64,
+        rate_per_mille: i64,
+    },
+}
+
+/// Whom it strikes while a follower is sent a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Midway {
+    /// The follower is killed.
+    Receiver,
+    /// The follower loses power: half a snapshot is half synced.
+    PowerOfReceiver,
+    /// Who led when the fault began is killed: it sends, until somebody else has to begin anew.
+    Sender,
+    /// Nobody: the follower is cut off again.
+    Link,
+}
+
+/// What is wrong with a disk while it lasts. The later is the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Every sync takes so many milliseconds.
+    Slow { ms: u64 },
+    /// Reads fail.
+    ReadError,
+    /// There is no space left; what is there can be read.
+    Full,
+    /// Writes fail.
+    WriteError,
+    /// Syncs fail, and what was written since the last one may be lost.
+    SyncError,
+    /// Nothing that was asked of it comes back before the trouble is over.
+    Hang,
+}
+
+impl Fault {
+    /// Whether somebody loses power under it, and with it what was not synced.
+    pub fn cuts_power(&self) -> bool {
+        matches!(
+            self,
+            Self::PowerCut { .. }
+                | Self::CatchUp {
+                    strikes: Midway::PowerOfReceiver,
+                    ..
+                }
+        )
+    }
+
+    /// Whether processes are started again when it ends, or a while before.
+    pub fn restarts(&self) -> bool {
+        match self {
+            Self::Kill { .. }
+            | Self::CrashLoop { .. }
+            | Self::PowerCut { .. }
+            | Self::RollingRestart
+            | Self::CatchUp { .. }
+            | Self::Members { .. }
+            | Self::Damage { .. }
+            | Self::Disk { .. } => true,
+            Self::Partition { .. }
+            | Self::Flapping { .. }
+            | Self::Swizzle
+            | Self::Degrade { .. }
+            | Self::Pause { .. }
+            | Self::Throttle { .. }
+            | Self::Transfer { .. }
+            | Self::SlowConsumers { .. }
+            | Self::Clock { .. } => false,
+        }
+    }
+}
+
+impl Trouble {
+    /// Whether a member may end by it rather than go on: one that was told that its data is not safe
+    /// must not act as if it were.
+    pub fn may_end_a_member(self) -> bool {
+        match self {
+            Self::Slow { .. } | Self::Hang => false,
+            Self::ReadError | Self::Full | Self::WriteError | Self::SyncError => true,
+        }
+    }
+
+    /// Whether a leader cannot go on under it.
+    pub fn deposes(self) -> bool {
+        match self {
+            // Who has all in memory need not read, and who is full may still hold on to what it has.
+            Self::Slow { .. } | Self::ReadError | Self::Full => false,
+            Self::WriteError | Self::SyncError | Self::Hang => true,
+        }
+    }
+}
+
+/// What a disk holds of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Store {
+    /// Raft's log.
+    Log,
+    /// The key-value store.
+    State,
+    /// The newest snapshot.
+    Snapshot,
+}
+
+/// What becomes of a file that is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Harm {
+    /// A bit is another one.
+    Flip,
+    /// Its end is gone.
+    Truncate,
 }
 
 /// Who hears whom, by role.
@@ -72,6 +207,8 @@ pub enum Shape {
     LeaderMute,
     /// The leader is heard by all, and hears a minority: it loses the acknowledgements.
     LeaderHalfDeaf,
+    /// All but a random majority ([`Who::Rest`]), from it and from each other.
+    Rest,
     FollowerDeaf,
     FollowerMute,
     /// Written out, in the text form of [`crate::cluster::topology`].
@@ -100,6 +237,8 @@ pub enum Who {
     /// The leader and enough of the others that no majority is left.
     Majority,
     All,
+    /// All but a random majority, whoever leads.
+    Rest,
     Node(usize),
 }
 
@@ -131,6 +270,7 @@ impl fmt::Display for Shape {
             Self::LeaderDeaf => "the leader hears nobody, all hear it",
             Self::LeaderMute => "nobody hears the leader, it hears all",
             Self::LeaderHalfDeaf => "the leader hears too few answers",
+            Self::Rest => "only a random majority hears each other",
             Self::FollowerDeaf => "a follower hears nobody, all hear it",
             Self::FollowerMute => "nobody hears a follower, it hears all",
             Self::Exactly(text) => return write!(formatter, "cut {text}"),
@@ -146,6 +286,7 @@ impl fmt::Display for Who {
             Self::One => formatter.write_str("one member"),
             Self::Majority => formatter.write_str("a majority, the leader among it,"),
             Self::All => formatter.write_str("everybody"),
+            Self::Rest => formatter.write_str("everybody but a random majority"),
             Self::Node(node) => write!(formatter, "n{node}"),
         }
     }
@@ -190,6 +331,12 @@ impl fmt::Display for Fault {
             }
             Self::Pause { who } => write!(formatter, "{who} stands still"),
             Self::RollingRestart => formatter.write_str("one after another is restarted"),
+            Self::CatchUp {
+                away_ms, strikes, ..
+            } => write!(
+                formatter,
+                "a follower is away for {away_ms} ms at a time, and while it is sent a snapshot {strikes}"
+            ),
             Self::Throttle { who, percent } => {
                 write!(formatter, "{who} has {percent}% of a processor")
             }
@@ -204,7 +351,65 @@ impl fmt::Display for Fault {
             Self::SlowConsumers { watchers } => {
                 write!(formatter, "{watchers} watchers do not read")
             }
+            Self::Disk { who, trouble } => write!(formatter, "{who} has a disk {trouble}"),
+            Self::Damage { who, what, how } => {
+                write!(formatter, "{who} is killed, and {how} {what}")
+            }
+            Self::Clock {
+                who,
+                offset_ms,
+                rate_per_mille,
+            } => {
+                write!(formatter, "{who} has a clock that is {offset_ms:+} ms off")?;
+                match rate_per_mille {
+                    0 => Ok(()),
+                    rate => write!(formatter, " and runs {rate:+} thousandths too fast"),
+                }
+            }
         }
+    }
+}
+
+impl fmt::Display for Midway {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Receiver => "it is killed",
+            Self::PowerOfReceiver => "it loses power",
+            Self::Sender => "the leader is killed",
+            Self::Link => "it is cut off again",
+        })
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Slow { ms } => return write!(formatter, "that syncs within {ms} ms"),
+            Self::ReadError => "that fails to read",
+            Self::Full => "without space",
+            Self::WriteError => "that fails to write",
+            Self::SyncError => "that fails to sync",
+            Self::Hang => "that hangs",
+        })
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Log => "its log",
+            Self::State => "its state",
+            Self::Snapshot => "its snapshot",
+        })
+    }
+}
+
+impl fmt::Display for Harm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Flip => "a bit flips in",
+            Self::Truncate => "the end is cut off",
+        })
     }
 }
 
@@ -226,6 +431,14 @@ pub fn in_words(quality: &Quality) -> String {
     if quality.loss_per_mille > 0 {
         let (whole, tenth) = (quality.loss_per_mille / 10, quality.loss_per_mille % 10);
         words.push(format!("{whole}.{tenth}% lost"));
+    }
+    if quality.duplicate_per_mille > 0 {
+        let tenths = quality.duplicate_per_mille;
+        words.push(format!("{}.{}% come twice", tenths / 10, tenths % 10));
+    }
+    if quality.reorder_per_mille > 0 {
+        let tenths = quality.reorder_per_mille;
+        words.push(format!("{}.{}% are overtaken", tenths / 10, tenths % 10));
     }
     if let Some(rate) = quality.rate {
         words.push(format!("{} kB/s", rate / 1000));

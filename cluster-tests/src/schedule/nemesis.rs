@@ -2,10 +2,11 @@
 //!
 //! The names are Jepsen's and the literature's; rows are those of the laboratory's README.
 
-use super::fault::{Change, Fault, Scope, Shape, Who};
+use super::fault::{Change, Fault, Harm, Midway, Scope, Shape, Store, Trouble, Who};
 use crate::cluster::weather::{Cut, Quality};
 use rand::Rng;
 use rand::rngs::StdRng;
+use std::ops::Range;
 
 /// What must hold while a fault lasts, beyond the safety that must hold always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ const MAY_STAND_STILL: Expectation = Expectation {
 };
 
 /// A named kind of fault.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Nemesis {
     pub name: &'static str,
     /// A cluster must have so many members for it to mean something.
@@ -35,6 +36,10 @@ pub struct Nemesis {
     pub expects: Expectation,
     /// Who it is aimed at is the leader, and so the run has cut or lost one.
     pub leader: bool,
+    /// Whether real processes can have it, or only a simulation.
+    pub real: bool,
+    /// It needs this long to be itself, whatever the pace of a schedule; none: any length will do.
+    pub lasts_ms: Option<Range<u64>>,
     pub make: fn(&mut StdRng) -> Fault,
 }
 
@@ -71,6 +76,8 @@ const fn nemesis(
         nodes_min: 3,
         expects,
         leader: false,
+        real: true,
+        lasts_ms: None,
         make,
     }
 }
@@ -82,6 +89,16 @@ const fn of_five(mut nemesis: Nemesis) -> Nemesis {
 
 const fn at_leader(mut nemesis: Nemesis) -> Nemesis {
     nemesis.leader = true;
+    nemesis
+}
+
+const fn simulated(mut nemesis: Nemesis) -> Nemesis {
+    nemesis.real = false;
+    nemesis
+}
+
+const fn lasting(mut nemesis: Nemesis, ms: Range<u64>) -> Nemesis {
+    nemesis.lasts_ms = Some(ms);
     nemesis
 }
 
@@ -242,11 +259,136 @@ pub const CATALOGUE: &[Nemesis] = &[
     nemesis("slow-consumers", SERVES, |_| Fault::SlowConsumers {
         watchers: 16,
     }),
+    // Rounds of three seconds and more: a member comes back so late that it needs a snapshot.
+    lasting(
+        nemesis("snapshot-kill", SERVES, |random| {
+            catch_up(Midway::Receiver, random)
+        }),
+        8000..14_000,
+    ),
+    lasting(
+        nemesis("snapshot-power-cut", SERVES, |random| {
+            catch_up(Midway::PowerOfReceiver, random)
+        }),
+        8000..14_000,
+    ),
+    lasting(
+        nemesis("snapshot-cut", SERVES, |random| {
+            catch_up(Midway::Link, random)
+        }),
+        8000..14_000,
+    ),
+    // Of three, one is down and one has half a snapshot: nobody can serve.
+    at_leader(lasting(
+        nemesis("snapshot-kill-sender", MAY_STAND_STILL, |random| {
+            catch_up(Midway::Sender, random)
+        }),
+        8000..14_000,
+    )),
+    // From here on: what lies between a process and its disk, its clock or its messages is the
+    // simulation's alone.
+    simulated(nemesis("disk-slow", SERVES, |random| Fault::Disk {
+        who: Who::One,
+        trouble: Trouble::Slow {
+            ms: random.random_range(10..200),
+        },
+    })),
+    // It hands over once, and who wakes up after ten seconds takes nothing back.
+    simulated(few_elections(
+        at_leader(lasting(
+            nemesis("disk-hang", SERVES, |_| Fault::Disk {
+                who: Who::Leader,
+                trouble: Trouble::Hang,
+            }),
+            10_000..12_000,
+        )),
+        2,
+    )),
+    simulated(nemesis("disk-read-error", SERVES, |_| Fault::Disk {
+        who: Who::One,
+        trouble: Trouble::ReadError,
+    })),
+    simulated(nemesis("disk-write-error", SERVES, |_| Fault::Disk {
+        who: Who::One,
+        trouble: Trouble::WriteError,
+    })),
+    simulated(nemesis("disk-sync-error", SERVES, |_| Fault::Disk {
+        who: Who::One,
+        trouble: Trouble::SyncError,
+    })),
+    simulated(nemesis("disk-full", MAY_STAND_STILL, |_| Fault::Disk {
+        who: Who::One,
+        trouble: Trouble::Full,
+    })),
+    simulated(nemesis("damage-log", SERVES, |random| {
+        damage(Store::Log, random)
+    })),
+    simulated(nemesis("damage-state", SERVES, |random| {
+        damage(Store::State, random)
+    })),
+    simulated(nemesis("damage-snapshot", SERVES, |random| {
+        damage(Store::Snapshot, random)
+    })),
+    simulated(nemesis("clock-jump", SERVES, |random| Fault::Clock {
+        who: Who::One,
+        offset_ms: random.random_range(-3_600_000..3_600_000),
+        rate_per_mille: 0,
+    })),
+    simulated(nemesis("clock-rate", SERVES, |random| Fault::Clock {
+        who: Who::One,
+        offset_ms: 0,
+        rate_per_mille: random.random_range(-50..50),
+    })),
+    simulated(nemesis("duplicate", SERVES, |random| Fault::Degrade {
+        scope: Scope::All,
+        quality: Quality {
+            duplicate_per_mille: random.random_range(5..100),
+            ..Quality::default()
+        },
+    })),
+    simulated(nemesis("reorder", SERVES, |random| Fault::Degrade {
+        scope: Scope::All,
+        quality: Quality {
+            reorder_per_mille: random.random_range(5..100),
+            ..Quality::default()
+        },
+    })),
 ];
+
+fn catch_up(strikes: Midway, random: &mut StdRng) -> Fault {
+    Fault::CatchUp {
+        away_ms: random.random_range(2000..3500),
+        rate: random.random_range(30_000..1_000_000),
+        after_ms: random.random_range(40..400),
+        down_ms: random.random_range(300..1200),
+        strikes,
+    }
+}
+
+fn damage(what: Store, random: &mut StdRng) -> Fault {
+    let how = if random.random() {
+        Harm::Flip
+    } else {
+        Harm::Truncate
+    };
+    let who = Who::One;
+    Fault::Damage { who, what, how }
+}
+
+/// Those that mean something for so many members; `simulated`: also those that only a simulation can
+/// have.
+pub fn fitting(nodes: usize, simulated: bool) -> impl Iterator<Item = &'static Nemesis> {
+    CATALOGUE
+        .iter()
+        .filter(move |nemesis| nodes >= nemesis.nodes_min && (simulated || nemesis.real))
+}
 
 pub fn find(name: &str) -> Option<&'static Nemesis> {
     CATALOGUE.iter().find(|nemesis| nemesis.name == name)
 }
+
+/// The last act of a schedule, which is not in the catalogue: see [`super::LastAct`].
+pub const LAST_ACT: &str = "last-act";
 
 /// Combinations of two to four faults at once.
 pub const COMBINED: &str = "combined";
@@ -269,5 +411,14 @@ mod tests {
     fn names_are_one_each() {
         let names: BTreeSet<&str> = names().into_iter().collect();
         assert_eq!(names.len(), CATALOGUE.len() + 1);
+        assert!(!names.contains(LAST_ACT));
+    }
+
+    #[test]
+    fn real_processes_have_most_faults_and_a_simulation_has_them_all() {
+        assert_eq!(fitting(5, false).count(), 44);
+        assert_eq!(fitting(3, false).count(), 43);
+        assert_eq!(fitting(5, true).count(), CATALOGUE.len());
+        assert!(CATALOGUE.len() >= 57);
     }
 }

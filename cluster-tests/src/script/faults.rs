@@ -78,6 +78,7 @@ impl Stage {
             loss_per_mille: words.number("loss")?.unwrap_or(0),
             rate: words.number("rate")?,
             largest: words.number("largest")?,
+            ..Quality::default()
         };
         ensure!(!quality.is_clear(), "this weather is clear: heal");
         let struck = self.nodes(words)?;

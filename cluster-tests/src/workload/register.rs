@@ -3,13 +3,13 @@
 use super::client::Client;
 use crate::history::call::{Answer, Call, Compare, Range, Relation, Target, Txn};
 use rand::Rng;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 const REGISTERS: u32 = 5;
 
 pub async fn work(mut client: Client) {
     // What it saw last of each register: what a compare-and-swap expects.
-    let mut seen: HashMap<String, String> = HashMap::new();
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
     let mut count = 0;
     while client.turn().await {
         let key = format!("register/{}", client.random.random_range(0..REGISTERS));
