@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::env::{Env, Listener, Worker};
 use crate::raft::log::{LogOptions, SegmentedLog};
 use crate::raft::{
-    AddressBook, Applier, Consensus, LinkTimes, Links, Parts, PeerService, Pins, REMOVED, Receiver,
-    SelfIdentity, Snapshots, StateDir, Timers, members_of, probe,
+    AddressBook, Applier, Consensus, Halt, LinkTimes, Links, Parts, PeerService, Pins, REMOVED,
+    Receiver, SelfIdentity, Snapshots, StateDir, Timers, members_of, probe,
 };
 use crate::state_machine::StateOptions;
 use crate::watch::Hub;
@@ -193,7 +193,7 @@ impl Opened {
             env.threads.worker("snapshot")?,
         )
         .context("open snapshots")?;
-        let (fatal, mut fatal_reasons) = mpsc::channel(1);
+        let (halt, mut halted) = mpsc::channel(1);
         let service = PeerService::new(
             config.name.clone(),
             pins.clone(),
@@ -201,7 +201,7 @@ impl Opened {
             links.meters().clone(),
             !is_pristine,
             env.threads.worker("inspect")?,
-            fatal,
+            halt,
         );
         let mut tasks = JoinSet::new();
         for listener in listeners {
@@ -285,7 +285,7 @@ impl Opened {
 
         let mut stopping = stop.clone();
         let end = tokio::select! {
-            reason = fatal_reasons.recv() => End::Fatal(reason.unwrap_or_default()),
+            Some(halt) = halted.recv() => End::Halted(halt),
             reason = consensus.stopped() => End::Fatal(reason),
             Err(reason) = claim_own_id(&consensus, &links) => End::Fatal(reason.to_string()),
             () = removal::told(&consensus, &links) => End::Removed,
@@ -304,7 +304,13 @@ impl Opened {
                     tracing::warn!(%error, "the data directory is not marked as removed");
                 }
             }
-            End::Fatal(_) => {}
+            End::Halted(Halt::LogLost(reason)) => {
+                if let Err(error) = data_dir.mark_lost(reason) {
+                    // It will be found out again.
+                    tracing::warn!(%error, "the data directory is not marked as incomplete");
+                }
+            }
+            End::Halted(Halt::NewerFormat(_)) | End::Fatal(_) => {}
         }
         hub.close();
         let stopped = timeout(CLOSE_TIMEOUT, async {
@@ -315,6 +321,7 @@ impl Opened {
         });
         let flushed = stopped.await;
         match end {
+            End::Halted(halt) => anyhow::bail!("this member had to stop: {halt}"),
             End::Fatal(reason) => anyhow::bail!("consensus had to stop: {reason}"),
             End::Asked | End::Removed => flushed.context(DISK_HANGS)??.context("flush the state"),
         }
@@ -325,5 +332,7 @@ impl Opened {
 enum End {
     Asked,
     Removed,
+    /// By what a peer said.
+    Halted(Halt),
     Fatal(String),
 }

@@ -41,6 +41,9 @@ pub(super) struct IdentityFile {
     /// The member was told that it was removed from the cluster: the directory has served.
     #[serde(default)]
     pub removed: bool,
+    /// Why the directory must not serve again: it lacks what its member had acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
     /// Which backup the founding state came from; 0: none, it was empty.
     #[serde(default)]
     pub origin: u64,
@@ -61,6 +64,7 @@ impl IdentityFile {
             incarnation: randomness.next_u64().max(1),
             bootstrapped: false,
             removed: false,
+            lost: None,
             origin,
         }
     }
@@ -143,6 +147,15 @@ impl DataDir {
                 HexId(identity.node)
             );
         }
+        if let Some(reason) = identity
+            .as_ref()
+            .and_then(|identity| identity.lost.as_ref())
+        {
+            bail!(
+                "data directory {} is incomplete: {reason}",
+                data_dir.display()
+            );
+        }
         Ok(identity
             .filter(|identity| identity.bootstrapped)
             .map(|identity| (identity.cluster, identity.node)))
@@ -151,6 +164,12 @@ impl DataDir {
     /// Remembers durably that the member was removed.
     pub(super) fn mark_removed(&mut self) -> io::Result<()> {
         self.identity.removed = true;
+        self.store()
+    }
+
+    /// Remembers durably that the directory lacks what its member had acknowledged.
+    pub(super) fn mark_lost(&mut self, reason: &str) -> io::Result<()> {
+        self.identity.lost = Some(reason.to_owned());
         self.store()
     }
 

@@ -16,7 +16,7 @@ use super::quorum_round::QuorumRound;
 use super::settings;
 use super::status::{Role, Status};
 use super::type_config::{
-    Batch, MemberNode, OnComplete, TypeConfig, log_id_of, position_of, vote_of,
+    Batch, MemberNode, OnComplete, TypeConfig, Vote, log_id_of, position_of, vote_of,
 };
 use crate::canary::{Canary, planted};
 use crate::state_machine::Reply;
@@ -371,6 +371,26 @@ impl Consensus {
     pub(super) fn heard_leader(&self) {
         let ms = u64::try_from(self.inner.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.inner.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Why this member must never vote again, if a leader rightly says that everything up to entry
+    /// `acknowledged` was acknowledged to it. An older leader's word is nothing: what it sent may have
+    /// been replaced since.
+    pub(super) fn has_lost(&self, leader: &Vote, acknowledged: u64) -> Option<String> {
+        // In one look: a later leader's vote is taken in before anything gives way to its entries.
+        let log = self.inner.log.state();
+        let is_older = log.vote.is_some_and(|own| own.term > leader.leader_id.term);
+        let held = log.last.map_or(0, |last| last.index);
+        // What came with a snapshot need not be in the log yet.
+        let held = held.max(*self.inner.applied.borrow());
+        if is_older || held >= acknowledged {
+            return None;
+        }
+        Some(format!(
+            "the Raft log ends at entry {held}, and this member had acknowledged all up to entry \
+             {acknowledged}: its end was damaged or lost, with a vote perhaps; remove this member from \
+             the cluster and add it again with an empty data directory"
+        ))
     }
 
     /// Follows who leads.

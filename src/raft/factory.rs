@@ -3,6 +3,7 @@
 use super::contacts::Contacts;
 use super::links::Links;
 use super::network::{NetworkTimes, PeerNetwork};
+use super::receipts::Receipts;
 use super::type_config::{MemberNode, TypeConfig};
 use crate::types::NodeId;
 use openraft::RaftNetworkFactory;
@@ -33,6 +34,7 @@ pub(super) struct PeerNetworks {
     times: NetworkTimes,
     kicks: Kicks,
     contacts: Contacts,
+    receipts: Receipts,
 }
 
 impl PeerNetworks {
@@ -42,6 +44,7 @@ impl PeerNetworks {
             times,
             kicks,
             contacts,
+            receipts: Receipts::default(),
         }
     }
 
@@ -55,6 +58,7 @@ impl PeerNetworks {
             heartbeat,
             kick: self.kicks.bell(target),
             contacts: self.contacts.clone(),
+            receipt: self.receipts.of(target),
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | a slow follower pins the leader's log | [`network`] (stall watchdog, kick), `node/housekeeping` |
 //! | a slow state machine blocks heartbeats and votes | [`incoming`] (`APPLY_LAG_MAX`), [`applier`] (own thread) |
 //! | a node id reused with an empty disk votes twice | [`identity`]: incarnations, pinned by peers, claimed in the log |
+//! | a follower whose log went back stops the leader, not itself | [`receipts`]: the follower stops for good |
 //! | `pre_vote` is granted by default | [`network`], [`peer_service`]: the real RPC |
 //! | an answer to entries counts for a later notice, too fresh for a read index | [`quorum_round`]: a round of our own |
 //! | a leader without quorum still calls itself leader | [`consensus::Consensus::status`] |
@@ -27,6 +28,7 @@ mod consensus;
 mod contacts;
 mod factory;
 mod formats;
+mod halt;
 mod identity;
 mod incoming;
 mod inspect;
@@ -44,6 +46,7 @@ mod peer_meters;
 mod peer_service;
 mod prober;
 mod quorum_round;
+mod receipts;
 mod sends;
 mod settings;
 mod snapshot;
@@ -69,6 +72,7 @@ pub use applier::{Applier, SharedStore};
 pub use consensus::{CarriedOut, Consensus, Parts, ProposeFailure, Proposed, ReadFailure, Timers};
 pub use contacts::Contacts;
 pub use formats::check_formats;
+pub use halt::Halt;
 pub use identity::{Census, Pins, REMOVED, SelfIdentity, tells_removal};
 pub use leader_watch::{LeaderHint, LeaderWatch};
 pub use links::{Client, LinkTimes, Links, PeerLinks, stranger, was_never_sent};

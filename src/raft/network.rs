@@ -14,6 +14,7 @@
 use super::contacts::Contacts;
 use super::links::{Links, PeerLinks};
 use super::peer_meters::PeerMeter;
+use super::receipts::Receipt;
 use super::snapshot_dir::SnapshotDir;
 use super::snapshot_stream;
 use super::supersede::Supersede;
@@ -75,6 +76,7 @@ pub(super) struct PeerNetwork {
     /// Housekeeping ends this peer's stream through it, to unpin the leader's log.
     pub kick: Arc<Notify>,
     pub contacts: Contacts,
+    pub receipt: Receipt,
 }
 
 type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
@@ -117,12 +119,14 @@ impl PeerNetwork {
 /// A heartbeat: one append without entries, on the control connection, with a deadline.
 async fn send_heartbeat(
     links: PeerLinks,
+    receipt: Receipt,
     deadline: Duration,
     request: AppendEntriesRequest<TypeConfig>,
 ) -> RpcResult<StreamAppendResult<TypeConfig>> {
     let mut client = links.control;
     let knows_nothing = request.prev_log_id.is_none();
-    let request = wire::append_to_proto(&request);
+    let vote = request.vote;
+    let request = wire::append_to_proto(&request, receipt.last(&vote));
     let answer = timeout(deadline, client.heartbeat(request)).await;
     let answer = answer.map_err(unreachable)?.map_err(unreachable)?;
     let answer = wire::answer_from_proto(answer.into_inner()).map_err(unreachable)?;
@@ -132,6 +136,7 @@ async fn send_heartbeat(
             "a peer finds a conflict where nothing was claimed",
         ));
     }
+    receipt.answered(&vote, &answer).map_err(unreachable)?;
     Ok(answer)
 }
 
@@ -149,9 +154,10 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
             let times = self.times;
             if self.heartbeat {
                 let (node, contacts) = (self.node, self.contacts.clone());
-                let meter = self.meter.clone();
+                let (meter, receipt) = (self.meter.clone(), self.receipt.clone());
                 let answers = input.then(move |request| {
-                    let sent = send_heartbeat(links.clone(), times.control, request);
+                    let sent =
+                        send_heartbeat(links.clone(), receipt.clone(), times.control, request);
                     let (meter, contacts) = (meter.clone(), contacts.clone());
                     async move {
                         let answer = sent.await;
@@ -175,11 +181,12 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
             };
             let sent = Arc::new(AtomicU64::new(0));
             let counter = sent.clone();
+            let (vote, receipt) = (first.vote, self.receipt.clone());
             let whole = stream::iter([first]).chain(input);
             let (valve, whole) = valve(whole);
             let requests = Supersede::new(whole).map(move |request| {
                 counter.fetch_add(1, Ordering::Relaxed);
-                wire::append_to_proto(&request)
+                wire::append_to_proto(&request, receipt.last(&request.vote))
             });
             let mut client = links.entries;
             let answers = timeout(times.stall, client.append(requests)).await;
@@ -196,6 +203,8 @@ impl NetStreamAppend<TypeConfig> for PeerNetwork {
                 kick: self.kick.clone(),
                 meter: self.meter.clone(),
                 node: self.node,
+                vote,
+                receipt: self.receipt.clone(),
             };
             Ok(Box::pin(stream::unfold(Some(session), Session::next).fuse()) as BoxStream<'s, _>)
         })
@@ -213,6 +222,9 @@ struct Session {
     kick: Arc<Notify>,
     meter: Arc<PeerMeter>,
     node: NodeId,
+    /// The leader's.
+    vote: Vote,
+    receipt: Receipt,
 }
 
 type SessionItem = RpcResult<StreamAppendResult<TypeConfig>>;
@@ -242,7 +254,13 @@ impl Session {
             tokio::select! {
                 answer = self.answers.message() => {
                     let Some(answer) = answer.map_err(unreachable)? else { return Ok(None) };
-                    return wire::answer_from_proto(answer).map(Some).map_err(unreachable);
+                    let answer = wire::answer_from_proto(answer).map_err(unreachable)?;
+                    if let Err(went_back) = self.receipt.answered(&self.vote, &answer) {
+                        let peer = format!("{:x}", self.node);
+                        tracing::error!(peer, "a member has lost a part of its log: {went_back}");
+                        return Err(unreachable(went_back));
+                    }
+                    return Ok(Some(answer));
                 }
                 () = self.kick.notified() => {
                     return Err(unreachable(format!(
@@ -318,12 +336,18 @@ impl NetSnapshot<TypeConfig> for PeerNetwork {
         let links = self
             .links()
             .map_err(|error| StreamingError::Unreachable(Unreachable::from_string(error)))?;
+        let last = snapshot.meta.last_log_id;
         let transfer = snapshot_stream::send(links.bulk, vote, snapshot, self.times.snapshot_stall);
         let transfer = self.meter.snapshots_sent.counted(transfer);
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = transfer => match sent {
-                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Ok(answered) => {
+                    if answered == vote {
+                        self.receipt.matched(&vote, last);
+                    }
+                    Ok(SnapshotResponse::new(answered))
+                }
                 Err(error) => {
                     tracing::warn!(peer = format!("{:x}", self.node), %error, "snapshot not sent");
                     Err(StreamingError::Unreachable(Unreachable::from_string(error)))

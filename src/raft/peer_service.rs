@@ -5,6 +5,7 @@
 //! are known. What openraft answers is passed back as a value, never as a transport error.
 
 use super::consensus::{Consensus, ReadFailure};
+use super::halt::Halt;
 use super::identity::{Caller, Pins};
 use super::incoming;
 use super::links::PEER_MESSAGE_BYTES_MAX;
@@ -56,7 +57,7 @@ struct Shared {
     /// To whoever answers for leases.
     lease_calls: OnceLock<mpsc::Sender<LeaseCall>>,
     /// Reasons to stop the process.
-    fatal: mpsc::Sender<String>,
+    halt: mpsc::Sender<Halt>,
 }
 
 impl PeerService {
@@ -67,7 +68,7 @@ impl PeerService {
         meters: PeerMeters,
         started: bool,
         inspector: Worker,
-        fatal: mpsc::Sender<String>,
+        halt: mpsc::Sender<Halt>,
     ) -> Self {
         let shared = Shared {
             name,
@@ -80,7 +81,7 @@ impl PeerService {
             forwards: Semaphore::new(peer_forward::FORWARDS_MAX),
             inspector,
             lease_calls: OnceLock::new(),
-            fatal,
+            halt,
         };
         Self {
             shared: Arc::new(shared),
@@ -123,12 +124,14 @@ impl PeerService {
             .ok_or_else(|| Status::unavailable("this member is starting"))
     }
 
-    /// Reads an append and stops the process if a newer build wrote it.
+    /// Reads an append and stops the process if a newer build wrote it, or if it shows that this
+    /// member has lost what it had acknowledged.
     fn read_append(
         &self,
         caller: Caller,
         request: peer::AppendRequest,
     ) -> Result<AppendEntriesRequest<TypeConfig>, Status> {
+        let acknowledged = request.acknowledged;
         let request = wire::append_from_proto(request).map_err(|error| self.refuse(&error))?;
         speaks_for_itself(caller, request.vote.leader_id.voted_for)?;
         if !request.vote.committed {
@@ -136,19 +139,32 @@ impl PeerService {
                 "entries from somebody who was not elected",
             ));
         }
+        if let Some(acknowledged) = acknowledged
+            && let Some(reason) = self
+                .consensus()?
+                .has_lost(&request.vote, acknowledged.index)
+        {
+            self.shared
+                .halt
+                .try_send(Halt::LogLost(reason.clone()))
+                .ok();
+            return Err(Status::failed_precondition(reason));
+        }
         Ok(request)
     }
 
     fn refuse(&self, error: &WireError) -> Status {
         if matches!(error, WireError::NewerFormat { .. }) {
-            // Full means that an earlier reason is on its way already.
-            self.shared.fatal.try_send(error.to_string()).ok();
+            self.shared
+                .halt
+                .try_send(Halt::NewerFormat(error.to_string()))
+                .ok();
         }
         Status::invalid_argument(error.to_string())
     }
 
     fn refuse_snapshot(&self, reason: Refused) -> Status {
-        reason.into_status(&self.shared.fatal)
+        reason.into_status(&self.shared.halt)
     }
 
     /// The vote of a snapshot's sender, who must have been elected.

@@ -65,6 +65,7 @@ impl QuorumRound {
             previous: None,
             entries: Vec::new(),
             leader_commit: self.committed.as_ref().map(wire::log_id_to_proto),
+            acknowledged: None,
         };
         let answer = timeout(self.patience, client.heartbeat(question)).await;
         let answer = wire::answer_from_proto(answer.ok()?.ok()?.into_inner()).ok()?;

@@ -3,6 +3,7 @@
 //! Every file is checked against the offer's checksum before anything is installed: resumed bytes
 //! are trusted no more than new ones.
 
+use super::halt::Halt;
 use super::snapshot::{Label, SNAPSHOT_FORMAT_VERSION, Snapshot, Snapshots};
 use super::snapshot_dir::{SnapshotDir, SnapshotFile, checksum};
 use super::status::Status as MemberStatus;
@@ -53,13 +54,13 @@ impl From<Status> for Refused {
 
 impl Refused {
     /// What the sender hears; a reason to stop goes to whoever stops the process.
-    pub(super) fn into_status(self, fatal: &mpsc::Sender<String>) -> Status {
+    pub(super) fn into_status(self, halt: &mpsc::Sender<Halt>) -> Status {
         match self {
             Self::Status(status) => status,
             Self::Newer(reason) => {
                 let status = Status::failed_precondition(reason.as_str());
                 // Full means that an earlier reason is on its way already.
-                fatal.try_send(reason).ok();
+                halt.try_send(Halt::NewerFormat(reason)).ok();
                 status
             }
         }

@@ -169,7 +169,11 @@ pub(super) fn log_id_from_proto(position: peer::Position) -> LogId {
     log_id_of(position_from_proto(position))
 }
 
-pub(super) fn append_to_proto(request: &AppendEntriesRequest<TypeConfig>) -> peer::AppendRequest {
+/// `acknowledged`: how far the receiver has acknowledged this leader's entries.
+pub(super) fn append_to_proto(
+    request: &AppendEntriesRequest<TypeConfig>,
+    acknowledged: Option<LogId>,
+) -> peer::AppendRequest {
     peer::AppendRequest {
         vote: Some(vote_to_proto(&request.vote)),
         previous: request.prev_log_id.as_ref().map(log_id_to_proto),
@@ -183,6 +187,7 @@ pub(super) fn append_to_proto(request: &AppendEntriesRequest<TypeConfig>) -> pee
             })
             .collect(),
         leader_commit: request.leader_commit.as_ref().map(log_id_to_proto),
+        acknowledged: acknowledged.as_ref().map(log_id_to_proto),
     }
 }
 

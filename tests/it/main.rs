@@ -21,6 +21,7 @@ mod corruption;
 mod http;
 mod lease;
 mod lock;
+mod lost_log;
 mod maintenance;
 mod members;
 mod membership;

@@ -228,6 +228,8 @@ impl Nursery {
         let header = SegmentHeader {
             sequence: inner.next_sequence,
             incarnation: inner.incarnation(),
+            // Never more than 1 GiB: see `new`.
+            bytes: u32::try_from(spare.bytes).unwrap_or(0),
         };
         let path = self.path(header.sequence);
         spare

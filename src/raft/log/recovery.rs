@@ -10,13 +10,17 @@
 //!   is written only after the group before it was synced, so the power cut can have torn only the
 //!   last group: if a header of a *later* group stands anywhere behind the bad place, durable bytes
 //!   were damaged, and the log does not open.
+//! * **Nothing cuts its file short.** Neither a power cut nor this program changes a segment's length
+//!   before the next one is durable, so a last segment that is shorter than it was made has lost its
+//!   end, and the log does not open.
 //! * **Nothing is written after a torn tail.** The log goes on in a new segment. A later recovery
 //!   therefore never meets half of an old group behind new records.
 //! * **A log begins with segment 1.** A segment leaves only when the state record of a later one is
 //!   durable, so if no segment has a state record, there never was anything but the first: a log
 //!   whose oldest file has a higher number has lost its vote and its entries, and is not empty.
 //!
-//! What no log can tell: damage to the very last group that was synced looks like a torn write.
+//! What no log can tell: damage to the very last group that was synced looks like a torn write. Who
+//! can tell is the leader that this member had acknowledged it to (`raft/receipts`).
 
 use super::entry::Vote;
 use super::error::LogError;
@@ -71,6 +75,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, LogError
         return Err(first.damaged(RECORDS_AT, reason));
     }
     for file in &files[used..] {
+        file.refuse_short()?;
         let bytes = read_all(file)?;
         refuse_later_group(file, &bytes, RECORDS_AT, 0)?;
         unused.push(file.path.clone());
@@ -91,7 +96,10 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, LogError
         };
         let (greatest, reader) = replay.segment(file, &bytes, at == 0, sealed)?;
         match sealed {
-            None => refuse_later_group(file, &bytes, reader.offset(), reader.group)?,
+            None => {
+                file.refuse_short()?;
+                refuse_later_group(file, &bytes, reader.offset(), reader.group)?;
+            }
             Some(sealed) => {
                 if (reader.offset(), reader.link) != (sealed.previous_end, sealed.previous_link) {
                     return Err(file.damaged(
@@ -264,6 +272,18 @@ fn damaged(file: &Path, offset: u64, reason: &str) -> LogError {
 impl OpenSegment {
     fn damaged(&self, offset: u64, reason: &str) -> LogError {
         damaged(&self.path, offset, reason)
+    }
+
+    /// Of a segment that no later one has sealed.
+    fn refuse_short(&self) -> Result<(), LogError> {
+        let (made, found) = (u64::from(self.segment.header.bytes), self.segment.bytes);
+        if found >= made {
+            return Ok(());
+        }
+        Err(self.damaged(
+            found,
+            &format!("the file ends here, and was made with {made} bytes"),
+        ))
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```text
 //!  0  8 bytes "QRATELOG"
 //!  8  u32 format version
-//! 12  u32 zero
+//! 12  u32 length of the file as it was made (0: made by a build that did not say)
 //! 16  u64 sequence
 //! 24  u64 incarnation   never used twice in a directory: the seed of the records' checksums
 //! 32  u32 crc32c of bytes 0..32
@@ -35,6 +35,8 @@ pub(super) type Sequence = u32;
 pub(super) struct SegmentHeader {
     pub(super) sequence: Sequence,
     pub(super) incarnation: u64,
+    /// How long the file was made, header included; 0 if that is not known.
+    pub(super) bytes: u32,
 }
 
 /// What the first bytes of a file are.
@@ -58,6 +60,7 @@ impl SegmentHeader {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.bytes.to_le_bytes());
         bytes[16..24].copy_from_slice(&u64::from(self.sequence).to_le_bytes());
         bytes[24..32].copy_from_slice(&self.incarnation.to_le_bytes());
         let checksum = crc_fast::crc32_iscsi(&bytes[..32]);
@@ -86,6 +89,7 @@ impl SegmentHeader {
                 Found::Header(Self {
                     sequence,
                     incarnation: u64_at(bytes, 24),
+                    bytes: u32_at(bytes, 12),
                 })
             }
             _ => Found::Nothing,
@@ -159,6 +163,7 @@ mod tests {
         let header = SegmentHeader {
             sequence: 3,
             incarnation: 0xa2,
+            bytes: 1 << 20,
         };
         let bytes = header.encode();
         assert_eq!(SegmentHeader::decode(&bytes), Found::Header(header));

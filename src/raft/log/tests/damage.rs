@@ -68,6 +68,26 @@ fn a_torn_last_group_is_cut_off_for_ever() {
 }
 
 #[test]
+fn a_last_segment_whose_end_is_missing_is_refused() {
+    let (whole, path) = three_groups();
+    let third = RECORDS_AT + 104 + 2 * 344;
+    let made = whole.bytes(&path).unwrap().len() as u64;
+    // Between groups, too: nothing else would show that there was one more.
+    for length in [RECORDS_AT, third - 344, third, third + 100, made - 1] {
+        let disk = whole.copy();
+        disk.truncate(&path, length).unwrap();
+        let before = disk.changes();
+        match open(&disk).map(|_| ()) {
+            Err(LogError::Damaged { file, offset, .. }) => {
+                assert_eq!((file, offset), (path.clone(), length));
+            }
+            other => panic!("{length}: {other:?}"),
+        }
+        assert_eq!(disk.changes(), before + 1, "nothing was touched");
+    }
+}
+
+#[test]
 fn damage_in_an_older_segment_is_refused() {
     let (disk, path) = three_groups();
     drop(open(&disk).unwrap());

@@ -9,6 +9,7 @@ use crate::raft::log::segment::SegmentHeader;
 const HEADER: SegmentHeader = SegmentHeader {
     sequence: 3,
     incarnation: 0xa2,
+    bytes: 1 << 20,
 };
 
 fn hex(bytes: &[u8]) -> String {
