@@ -145,7 +145,7 @@ pub struct Arguments {
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// In the simulation: needs quorate-sim-canaries, and no cluster.
+    /// In the simulation: needs quorate-sim, and no cluster.
     #[arg(long)]
     pub sim: bool,
     /// Simulated, of each seed.

@@ -2,20 +2,8 @@
 # them is in what is shipped.
 # shellcheck shell=bash
 
-CANARIES="$CARGO_TARGET_DIR/release/quorate-canaries"
-
-# Builds member and simulator with the canaries beside those without. The features of all packages
-# are asked for together, as `build` does: of one package alone the dependencies would be other ones,
-# and RocksDB and openraft compiled again.
-build_canaries() {
-    setup_build
-    cargo build --release --locked --workspace --features quorate/canaries \
-        --bin quorate-canaries --bin quorate-sim-canaries
-}
-
 # Every canary in the simulation: caught within 25 seeds, and the same run without it must pass.
 simulated_canaries() {
-    build_canaries
     "$LAB" canaries --sim
 }
 

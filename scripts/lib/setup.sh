@@ -99,5 +99,24 @@ build() {
     if [ ! -x "$CARGO_TARGET_DIR/release/quorate" ]; then
         say "the first build compiles RocksDB too: some minutes on a small machine"
     fi
-    cargo build --release --locked --workspace --bins
+    cargo build --release --locked --workspace --bin quorate
+    build_lab --bin cluster-tests
+}
+
+# The laboratory's programs have the bugs in them that can be planted (src/canary.rs), so that it can
+# test itself: with none planted they are the product. One build serves all of them; what is shipped is
+# built without. The features of all packages are asked for together: of one package alone the
+# dependencies would be other ones, and RocksDB and openraft compiled again.
+build_lab() {
+    cargo build --release --locked --workspace --features quorate/canaries "$@"
+}
+
+build_simulator() {
+    build
+    build_lab --bin quorate-sim
+}
+
+build_canaries() {
+    build
+    build_lab --bin quorate-canaries
 }

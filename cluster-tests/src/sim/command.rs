@@ -55,7 +55,7 @@ pub struct Arguments {
     /// Another simulator than the one beside this program.
     #[arg(long)]
     simulator: Option<PathBuf>,
-    /// A planted bug: runs quorate-sim-canaries.
+    /// A bug that the members are to have.
     #[arg(long)]
     canary: Option<String>,
     #[command(flatten)]

@@ -56,9 +56,9 @@ impl Hunt {
     /// Prints the table; true if every canary was caught and every control passed.
     ///
     /// # Errors
-    /// There is no `quorate-sim-canaries`, or it knows other canaries than the hunts.
+    /// There is no simulator, or it knows other canaries than the hunts.
     pub async fn run(&self) -> Result<bool> {
-        let simulator = Simulator::with_canaries()?;
+        let simulator = Simulator::healthy(None)?;
         known_to(&canaries_of(simulator.path())?, &self.only)?;
         let begun = Instant::now();
         let rows = self.hunt(&simulator).await?;

@@ -5,7 +5,7 @@
 //! | [`net`] | connections as TCP makes them, on links with a weather |
 //! | [`disk`] | a member's disk: what is durable, what can be wrong with it |
 //! | [`host`] | one host on a runtime of its own, whose time can stand still |
-//! | [`env`] | what a member is given for the outside world |
+//! | [`mod@env`] | what a member is given for the outside world |
 //! | `seat` | a member's place: its disk, which stays, and its process, which comes and goes |
 //! | [`world`] | the driver: makes time, does what is ordered |
 //! | `roster` [`members`] | what laboratory and driver share; the cluster as a run sees it |

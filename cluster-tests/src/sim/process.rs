@@ -29,7 +29,6 @@ const LAST_WORDS: usize = 8;
 const KEEP: &str = "QUORATE_SIM_KEEP";
 /// What a simulator's members are to have planted.
 pub const CANARY: &str = "QUORATE_CANARY";
-const WITH_CANARIES: &str = "quorate-sim-canaries";
 /// Another simulator than the one beside this program.
 const SIMULATOR: &str = "QUORATE_SIM_BIN";
 
@@ -87,17 +86,25 @@ impl Simulator {
     /// # Errors
     /// There is none.
     pub fn find(path: Option<&Path>, canary: Option<&str>) -> Result<Self> {
-        let named = || std::env::var_os(SIMULATOR).map(PathBuf::from);
+        let found = Self::healthy(path)?;
         let planted = std::env::var(CANARY).ok().filter(|name| !name.is_empty());
-        let canary = canary.map(str::to_owned).or(planted);
+        Ok(match canary.map(str::to_owned).or(planted) {
+            None => found,
+            Some(canary) => found.planted(&canary),
+        })
+    }
+
+    /// The same, with nothing planted whatever the environment says.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn healthy(path: Option<&Path>) -> Result<Self> {
+        let named = || std::env::var_os(SIMULATOR).map(PathBuf::from);
         let path = match path.map(Path::to_owned).or_else(named) {
             Some(path) => path,
             None => {
                 let here = std::env::current_exe().context("where this program is")?;
-                here.with_file_name(match canary {
-                    None => "quorate-sim",
-                    Some(_) => WITH_CANARIES,
-                })
+                here.with_file_name("quorate-sim")
             }
         };
         ensure!(
@@ -106,26 +113,11 @@ impl Simulator {
             path.display()
         );
         let program = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        let mut build = format!("{:016x}", xxh3_64(&program));
-        if let Some(canary) = &canary {
-            build = format!("{build}+{canary}");
-        }
         Ok(Self {
             path,
-            build,
-            canary,
+            build: format!("{:016x}", xxh3_64(&program)),
+            canary: None,
         })
-    }
-
-    /// The one with bugs to plant, beside this program, with none planted.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn with_canaries() -> Result<Self> {
-        let here = std::env::current_exe().context("where this program is")?;
-        let mut found = Self::find(Some(&here.with_file_name(WITH_CANARIES)), None)?;
-        found.canary = None;
-        Ok(found)
     }
 
     /// The same, whose members have that bug.

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | members | 3 (70%), 5 (25%), 7 |
 //! | faults | one to four of the catalogue; in every fourth run combinations as well; how long, how dense |
-//! | workloads | two to four, with 40 to 200 operations a second |
+//! | workloads | two to four, with 30 to 120 operations a second |
 //! | links | one room (up to 6 ms), or, in every eighth run, several cities (up to 45 ms) |
 //! | disks | 50 us to 5 ms a job, or, in every tenth run, up to 25 ms |
 //! | timers | elections after 300 ms, less often 500 or 1000; between cities 1000 |
@@ -58,7 +58,7 @@ pub fn draw(seed: u64, seconds: u64, wishes: &Wishes, root: &Path) -> Result<(Pl
     let workloads = or(&wishes.workloads, drawn);
     let drawn = nemeses(nodes, &mut random);
     let nemeses = or(&wishes.nemeses, drawn);
-    let rate = wishes.rate.unwrap_or(random.random_range(40..=200));
+    let rate = wishes.rate.unwrap_or(random.random_range(30..=120));
     let mut setup = setup(seed, nodes, root, &mut random);
     if nemeses
         .iter()
