@@ -12,6 +12,8 @@
 //! Events go by whole files, and one range mark for the rest; history by a filter that RocksDB
 //! applies whenever it rewrites files, and by rewriting them all when about a third is dead.
 //!
+//! Where nobody compacts, events are joined at least ([`Store::join_events`]).
+//!
 //! [`Floor`]: super::store::Floor
 
 use super::Error;
@@ -28,6 +30,8 @@ pub struct Cleaned {
     history: Revision,
     /// The revision up to which the history counts as rewritten.
     rewritten: Revision,
+    /// Files of events that cannot be joined any more.
+    joined: u64,
 }
 
 impl Cleaned {
@@ -39,6 +43,7 @@ impl Cleaned {
             events: 0,
             history: 0,
             rewritten: compacted.max(0),
+            joined: 0,
         }
     }
 }
@@ -56,6 +61,10 @@ pub enum Step {
 
 /// History is rewritten when at least this share of its rows may be dead, in percent.
 const DEAD_PERCENT: u64 = 30;
+
+/// So many files of events are joined. A row is rewritten once for every factor of this in the size of
+/// its file.
+const LOOSE_FILES: u64 = 32;
 
 impl Store {
     /// Removes what may be removed now. Blocks for as long as a flush takes, and a rewrite of the
@@ -99,6 +108,23 @@ impl Store {
             step = Step::Removed;
         }
         Ok(step)
+    }
+
+    /// Joins the newest files of events when there are many. Revisions come in order, and what comes in
+    /// order RocksDB never compacts with what came before: every flush would leave a file of its own,
+    /// which is kept open, linked into every snapshot, and there for ever if nobody compacts. True if
+    /// some were joined. Blocks meanwhile: not for the thread that applies.
+    pub fn join_events(&self) -> Result<bool, Error> {
+        let mut cleaned = lock(&self.cleaned);
+        let files = self.engine.files(Family::Events)?;
+        // Some may have been removed since.
+        cleaned.joined = cleaned.joined.min(files);
+        if files - cleaned.joined < LOOSE_FILES {
+            return Ok(false);
+        }
+        self.engine.join_last_files(Family::Events)?;
+        cleaned.joined = self.engine.files(Family::Events)?;
+        Ok(true)
     }
 
     /// Rewrites every file without what is gone. Blocks until that is done, which may take minutes;
@@ -169,6 +195,22 @@ mod tests {
         txn.compact(revision).unwrap().unwrap();
         txn.finish_command();
         txn.commit().unwrap();
+    }
+
+    #[test]
+    fn events_that_nobody_compacts_do_not_fill_the_directory_with_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = open(dir.path());
+        let store = writer.store().clone();
+        let mut joined = 0;
+        for _ in 0..100 {
+            puts(&mut writer, 1);
+            store.flush().unwrap();
+            joined += i32::from(store.join_events().unwrap());
+            assert!(store.engine.files(Family::Events).unwrap() <= LOOSE_FILES);
+        }
+        assert!((2..=4).contains(&joined), "{joined}");
+        assert_eq!(first_event(&store), Some((2, 0)));
     }
 
     fn first_event(store: &Store) -> Option<(Revision, u32)> {

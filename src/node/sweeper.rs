@@ -1,5 +1,6 @@
-//! Gives back the space of compacted revisions, beside everything else: the removal is physical,
-//! invisible to readers, and each member does it in its own time.
+//! Keeps the state's files in order beside everything else: gives back the space of compacted revisions
+//! and joins small files. All of it is physical, invisible to readers, and each member does it in its
+//! own time.
 
 use crate::env::Worker;
 use crate::mvcc::compaction::Step;
@@ -37,6 +38,13 @@ impl Sweeper {
                 Ok(Ok(Step::Removed)) => tracing::info!("finished scheduled compaction"),
                 // Nothing is lost: the rows stay until the next attempt.
                 Ok(Err(error)) => tracing::warn!(%error, "compacted revisions were not removed"),
+                Err(_) => return,
+            }
+            let now = self.store.load_full();
+            match self.worker.run(move || now.join_events()).await {
+                Ok(Ok(false)) => {}
+                Ok(Ok(true)) => tracing::debug!("joined small files of events"),
+                Ok(Err(error)) => tracing::warn!(%error, "small files of events were not joined"),
                 Err(_) => return,
             }
         }

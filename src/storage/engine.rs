@@ -1,11 +1,11 @@
 //! One RocksDB directory: open, write, flush, checkpoint, drop what nobody needs, sizes.
 
 use super::keys::Family;
-use super::options::{EngineOptions, durable_only, unlogged, wait_for_flush};
+use super::options::{EngineOptions, FILE_BYTES, durable_only, unlogged, wait_for_flush};
 use super::view::View;
 use super::{Batch, Error, format};
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, CompactOptions, DB, WaitForCompactOptions, properties};
+use rocksdb::{ColumnFamily, CompactOptions, DB, LiveFile, WaitForCompactOptions, properties};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,6 +18,9 @@ pub struct Engine {
     history_floor: Arc<AtomicI64>,
     settles: bool,
 }
+
+/// RocksDB's default, which nobody changes.
+const LEVELS: usize = 7;
 
 type Families = Vec<(&'static str, rocksdb::Options)>;
 
@@ -186,18 +189,49 @@ impl Engine {
     }
 
     /// Rewrites the files of a family without what is gone: deleted rows, and history below its
-    /// floor. Others may compact meanwhile.
+    /// floor.
     pub fn rewrite(&self, family: Family) -> Result<(), Error> {
         if self.settles {
             // As for a checkpoint.
             self.flush()?;
         }
+        self.compact(family, None, None)
+    }
+
+    /// How many files a family has.
+    pub fn files(&self, family: Family) -> Result<u64, Error> {
+        let levels = 0..LEVELS;
+        let files =
+            levels.map(|level| self.property(family, &properties::num_files_at_level(level)));
+        files.sum()
+    }
+
+    /// Joins the last files of a family, as far back as they are small.
+    pub fn join_last_files(&self, family: Family) -> Result<(), Error> {
+        if self.settles {
+            // As for a checkpoint.
+            self.flush()?;
+        }
+        let files = self.db.live_files().map_err(Error::engine("list files"))?;
+        let mut files: Vec<LiveFile> = files
+            .into_iter()
+            .filter(|file| file.column_family_name == family.name())
+            .collect();
+        files.sort_by(|a, b| b.start_key.cmp(&a.start_key));
+        let small = files.iter().take_while(|file| file.size < FILE_BYTES / 4);
+        match small.last() {
+            None => Ok(()),
+            Some(first) => self.compact(family, first.start_key.as_deref(), None),
+        }
+    }
+
+    /// Rewrites what lies in a range. Others may compact meanwhile.
+    fn compact(&self, family: Family, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<(), Error> {
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
         options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
         let family = self.family(family);
-        self.db
-            .compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &options);
+        self.db.compact_range_cf_opt(&family, from, to, &options);
         self.settle(Ok(()))
     }
 
@@ -241,6 +275,38 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::storage::{Bounds, Scan, keys};
+
+    #[test]
+    fn rows_that_come_in_order_leave_many_files_until_the_last_are_joined() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), &EngineOptions::small()).unwrap();
+        let append = |revisions: std::ops::Range<i64>| {
+            for revision in revisions {
+                let mut batch = engine.batch();
+                batch.put(Family::Events, &keys::event(revision, 0), b"row");
+                engine.write(batch).unwrap();
+                engine.flush().unwrap();
+            }
+        };
+        append(2..42);
+        // RocksDB moves them down a level as they are.
+        assert!(engine.files(Family::Events).unwrap() >= 36);
+        engine.join_last_files(Family::Events).unwrap();
+        assert_eq!(engine.files(Family::Events).unwrap(), 1);
+        append(42..44);
+        engine.join_last_files(Family::Events).unwrap();
+        assert_eq!(engine.files(Family::Events).unwrap(), 1);
+        let view = engine.latest();
+        let mut cursor = view
+            .cursor(Family::Events, Bounds::default(), Scan::Short)
+            .unwrap();
+        let mut rows = 0;
+        while cursor.key().is_some() {
+            rows += 1;
+            cursor.advance().unwrap();
+        }
+        assert_eq!(rows, 42);
+    }
 
     #[test]
     fn the_end_of_what_is_dropped_belongs_to_it() {

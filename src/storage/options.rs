@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use super::keys::Family;
 
 const MIB: usize = 1 << 20;
+/// What RocksDB makes of rows when it rewrites them.
+pub(super) const FILE_BYTES: usize = 32 * MIB;
 
 /// What an operator or a test may choose. The defaults hold a million small keys in 300 MB.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl EngineOptions {
             Family::Current | Family::Events | Family::History => self.memtable_bytes,
         });
         options.set_max_write_buffer_number(4);
-        options.set_target_file_size_base(32 * MIB as u64);
+        options.set_target_file_size_base(FILE_BYTES as u64);
         options.set_max_bytes_for_level_base(128 * MIB as u64);
         options.set_level_compaction_dynamic_level_bytes(true);
         options.set_compression_type(DBCompressionType::Lz4);
