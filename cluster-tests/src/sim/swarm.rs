@@ -9,7 +9,7 @@
 //! | links | one room (up to 6 ms), or, in every eighth run, several cities (up to 45 ms) |
 //! | disks | 50 us to 5 ms a job, or, in every tenth run, up to 25 ms |
 //! | timers | elections after 300 ms, less often 500 or 1000; between cities 1000 |
-//! | sizes | a snapshot every 50 to 500 entries, in every fifth run, and where members are struck amidst snapshots, every 10 to 50; in every fifth run a connection takes but a hundred to 1460 bytes at a time |
+//! | sizes | a snapshot every 50 to 500 entries, in every fifth run, and where members are struck amidst snapshots, every 10 to 50, but no more than six a second in all; in every fifth run a connection takes but a hundred to 1460 bytes at a time |
 //! | checks | in every fourth run members compare their states every few seconds |
 
 use super::world::Setup;
@@ -31,6 +31,9 @@ const DAMAGE: &str = "damage";
 
 /// They mean nothing where a member that returns finds all that it missed in the log.
 const AMIDST_SNAPSHOTS: &str = "snapshot-";
+
+/// Of all members. Each takes some 20 ms of a processor: one every ten entries would be most of a run.
+const SNAPSHOTS_A_SECOND: usize = 6;
 
 /// What is not drawn but given.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +70,9 @@ pub fn draw(seed: u64, seconds: u64, wishes: &Wishes, root: &Path) -> Result<(Pl
         // Who was away for two seconds is to need one, at the lowest rate as well.
         setup.snapshot_count = random.random_range(10..=50);
     }
+    let entries = usize::try_from(rate)? * nodes;
+    let least = u64::try_from(entries / SNAPSHOTS_A_SECOND)?;
+    setup.snapshot_count = setup.snapshot_count.max(least);
     let brief = Brief {
         simulated: true,
         pace: pace(&mut random),
