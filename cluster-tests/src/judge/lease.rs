@@ -2,7 +2,8 @@
 //!
 //! - *Not early*: while an acknowledged grant or renewal is younger than its time to live, counted from
 //!   the moment it was asked for, the key is there. (Server and client each measure a length of time; no
-//!   clock is compared with another.)
+//!   clock is compared with another. Where a server's runs too fast, its lengths are so much shorter:
+//!   nobody promises more.)
 //! - *Not late*: once nobody renews, the key goes within its time to live and [`GRACE`]. A new leader
 //!   gives every lease its whole time again, as etcd does, so time counts from the last change of
 //!   leadership too, and from the end of a fault under which nothing could be decided.
@@ -12,6 +13,7 @@ use super::case::Case;
 use super::finding::{Finding, Violation};
 use crate::history::call::{Act, Answer, Call};
 use crate::history::operation::{Operation, Outcome};
+use crate::schedule::fault::Fault;
 use crate::schedule::nemesis;
 use crate::workload::Workload;
 use rustc_hash::FxHashMap;
@@ -117,7 +119,7 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
             }
             let alive = lease.renewed.iter().max_by_key(|(asked, ..)| *asked);
             if let Some((renewed, _, by)) = alive {
-                let until = renewed + lease.ttl;
+                let until = renewed + by_clock(case, lease.ttl, *renewed, *answered);
                 nearest = nearest.min(answered.saturating_sub(until));
                 if *answered < until {
                     let why = format!(
@@ -159,6 +161,18 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
         ));
     let again = Finding::of(AGAIN, AGAIN_PROMISE, looks - absent, &summary, cut(again));
     vec![early, late, again]
+}
+
+/// A length of time as the fastest clock measures it that some member had between these moments.
+fn by_clock(case: &Case<'_>, length: u64, from: u64, to: u64) -> u64 {
+    let lasting = case
+        .windows()
+        .filter(|window| window.began <= to && from <= window.ended);
+    let rates = lasting.filter_map(|window| match window.fault {
+        Fault::Clock { rate_per_mille, .. } => u64::try_from(rate_per_mille).ok(),
+        _ => None,
+    });
+    length * 1000 / (1000 + rates.max().unwrap_or(0))
 }
 
 /// When the key must be gone, if nobody renews it after `asked`.
@@ -300,11 +314,24 @@ fn violation(
 mod tests {
     use super::*;
     use crate::history::call::Txn;
+    use crate::history::recording::Recording;
+    use crate::history::timeline::Window;
     use crate::judge::finding::Verdict;
     use crate::judge::imagined::Imagined;
+    use crate::schedule::fault::Who;
 
     /// A lease of ten seconds, renewed once after three; its end after so many, a look after so many.
     fn judged(ends: Option<u64>, look: u64, revoke: bool, back: bool) -> Vec<String> {
+        failed_in(&told(ends, look, revoke, back))
+    }
+
+    fn failed_in(recording: &Recording) -> Vec<String> {
+        let findings = judge(&Case::new(recording)).into_iter();
+        let failed = findings.filter(|one| one.verdict == Verdict::Failed);
+        failed.map(|one| one.judge).collect()
+    }
+
+    fn told(ends: Option<u64>, look: u64, revoke: bool, back: bool) -> Recording {
         let mut store = Imagined::new();
         store.call("lease.0", Call::Grant { id: 7, ttl: 10 });
         let put = |store: &mut Imagined| {
@@ -348,10 +375,7 @@ mod tests {
         }
         store.now = look * SECOND;
         store.get("lease.0", "lease/a");
-        let recording = store.end();
-        let findings = judge(&Case::new(&recording)).into_iter();
-        let failed = findings.filter(|one| one.verdict == Verdict::Failed);
-        failed.map(|one| one.judge).collect()
+        store.end()
     }
 
     #[test]
@@ -365,6 +389,33 @@ mod tests {
     #[test]
     fn too_early_fails() {
         assert_eq!(judged(Some(12), 20, false, false), [EARLY]);
+    }
+
+    /// Seed 0 of the simulation, 300 s: 42 ms of 2 s, by a leader whose clock ran 42 thousandths too fast.
+    #[test]
+    fn a_fast_clock_ends_a_lease_earlier_by_as_much() {
+        let mut recording = told(Some(12), 20, false, false);
+        let mut run_by = |rate_per_mille| {
+            recording.windows = vec![Window {
+                step: 0,
+                nemesis: "clock-rate".to_owned(),
+                fault: Fault::Clock {
+                    who: Who::Leader,
+                    offset_ms: 0,
+                    rate_per_mille,
+                },
+                text: String::new(),
+                began: 5 * SECOND,
+                ended: 20 * SECOND,
+                leader: None,
+                struck: vec![1],
+                skipped: None,
+            }];
+            failed_in(&recording)
+        };
+        assert_eq!(run_by(200), [] as [String; 0]);
+        assert_eq!(run_by(50), [EARLY], "not by as much");
+        assert_eq!(run_by(-50), [EARLY]);
     }
 
     #[test]
