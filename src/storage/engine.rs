@@ -19,6 +19,8 @@ pub struct Engine {
     settles: bool,
 }
 
+/// Kept open where only a few rows are read. RocksDB opens no more than 16 at once then.
+const FEW_FILES: i32 = 64;
 /// RocksDB's default, which nobody changes.
 const LEVELS: usize = 7;
 
@@ -74,12 +76,15 @@ impl Engine {
         format::check(dir).map(|_| ())
     }
 
-    /// Opens a directory that nobody writes to, a checkpoint for one.
+    /// Opens a directory that nobody writes to, a checkpoint for one, to read a few rows.
     pub fn open_read_only(dir: &Path, options: &EngineOptions) -> Result<Self, Error> {
         format::check(dir)?;
         let (families, history_floor) = Self::families(options)?;
         let mut database = options.database()?;
         database.create_if_missing(false);
+        // Tables are opened when they are read: there may be thousands.
+        database.set_max_open_files(FEW_FILES);
+        database.set_max_file_opening_threads(1);
         let db = DB::open_cf_with_opts_for_read_only(&database, dir, families, false)
             .map_err(Error::engine("open read-only"))?;
         Ok(Self {

@@ -67,6 +67,9 @@ impl EngineOptions {
         // All files are opened at the start. So their statistics cost nothing then, and are not
         // skipped: without them the rows of every file that was there before count as none.
         options.set_max_open_files(-1);
+        if self.settles {
+            options.set_max_file_opening_threads(1);
+        }
         options.set_bytes_per_sync(MIB as u64);
         // One thread writes.
         options.set_allow_concurrent_memtable_write(false);
