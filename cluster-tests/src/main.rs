@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use cluster_tests::bench::{self, load::Target};
+use cluster_tests::bench::{self, System, scenario::Scenario};
 use cluster_tests::cluster::carrier::Wiring;
 use cluster_tests::cluster::control::{Request, tell};
 use cluster_tests::cluster::layout::Layout;
@@ -45,39 +45,30 @@ enum Command {
     },
     /// Quorate and etcd under the same load, in turn.
     Bench {
-        #[arg(long, default_value_t = 3)]
-        rounds: usize,
-        /// Of each cell.
-        #[arg(long, default_value_t = 5)]
-        seconds: u64,
-        /// One round of two seconds a cell.
+        /// What Quorate is compared with.
+        #[arg(long, value_enum, default_value = "etcd")]
+        peer: Peer,
+        /// Another etcd than the one on the path.
         #[arg(long)]
-        quick: bool,
-        #[arg(long, value_delimiter = ',', default_value = "1,64,256")]
-        clients: Vec<usize>,
-        /// Only this system.
-        #[arg(long, value_enum)]
-        only: Option<Program>,
-        /// Which members the connections go to.
-        #[arg(long, value_enum, default_value = "spread")]
-        target: Target,
-    },
-    /// Many watchers on one prefix: what an event costs Quorate and etcd, in turn.
-    BenchWatch {
+        peer_bin: Option<PathBuf>,
         #[arg(long, default_value_t = 3)]
         rounds: usize,
-        /// Of each part.
+        /// Of each load.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
-        #[arg(long, default_value_t = 100)]
-        watchers: usize,
-        /// Clients that put.
-        #[arg(long, default_value_t = 16)]
-        writers: usize,
-        /// Only this system.
-        #[arg(long, value_enum)]
-        only: Option<Program>,
+        /// Three minutes: one round of the loads that are soon told.
+        #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+        quick: bool,
+        /// Only these.
+        #[arg(long, value_enum, value_delimiter = ',')]
+        only: Vec<Scenario>,
+        /// Where table and curves go.
+        #[arg(long, default_value = "target/bench")]
+        dir: PathBuf,
     },
+    /// The server that does nothing, which the bench measures its client with.
+    #[command(hide = true)]
+    EmptyHandler { address: String },
     /// The same requests to Quorate and to a real etcd; every answer compared.
     Differential {
         #[arg(long, default_value_t = 20_000)]
@@ -153,6 +144,12 @@ enum Command {
         #[arg(long, value_enum, default_value = "proxies")]
         wiring: Wiring,
     },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Peer {
+    Etcd,
+    None,
 }
 
 #[derive(Subcommand)]
@@ -256,50 +253,41 @@ fn run(arguments: Arguments) -> Result<()> {
             runtime.block_on(Box::pin(demo::run(Path::new("target/faults"), puts)))
         }
         Command::Bench {
+            peer,
+            peer_bin,
             rounds,
             seconds,
             quick,
-            clients,
             only,
-            target,
+            dir,
         } => {
+            let usual = if quick {
+                &Scenario::QUICK[..]
+            } else {
+                &Scenario::ALL[..]
+            };
             let plan = bench::Plan {
                 rounds: if quick { 1 } else { rounds },
                 duration: Duration::from_secs(if quick { 2 } else { seconds }),
-                clients,
-                systems: only.map_or_else(|| vec![Program::Quorate, Program::Etcd], |p| vec![p]),
-                target,
-                dir: "target/bench".into(),
+                quick,
+                scenarios: if only.is_empty() {
+                    usual.to_vec()
+                } else {
+                    only
+                },
+                systems: match peer {
+                    Peer::Etcd => vec![System::Quorate, System::Etcd, System::Empty],
+                    Peer::None => vec![System::Quorate, System::Empty],
+                },
+                peer_binary: peer_bin,
+                dir,
             };
-            // One thread: the client shares the machine with the servers it measures.
             drop(runtime);
-            let one = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            one.context("start the runtime")?
-                .block_on(Box::pin(bench::run(&plan)))
+            one_thread()?.block_on(Box::pin(bench::run(&plan)))
         }
-        Command::BenchWatch {
-            rounds,
-            seconds,
-            watchers,
-            writers,
-            only,
-        } => {
-            let plan = bench::fanout::Plan {
-                rounds,
-                duration: Duration::from_secs(seconds),
-                watchers,
-                writers,
-                systems: only.map_or_else(|| vec![Program::Quorate, Program::Etcd], |p| vec![p]),
-                dir: "target/bench".into(),
-            };
+        Command::EmptyHandler { address } => {
             drop(runtime);
-            let one = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            one.context("start the runtime")?
-                .block_on(Box::pin(bench::fanout::run(&plan)))
+            one_thread()?.block_on(bench::empty::serve(&address))
         }
         Command::Differential {
             requests,
@@ -351,6 +339,12 @@ fn run(arguments: Arguments) -> Result<()> {
             runtime.block_on(Box::pin(faults::run(&context, stories)))
         }
     }
+}
+
+/// The client shares the machine with the servers that it measures.
+fn one_thread() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("start the runtime")
 }
 
 async fn cluster(dir: &Path, command: ClusterCommand) -> Result<()> {

@@ -36,9 +36,9 @@ python_client() (
     done
 )
 
-# The etcd-client crate ships its tests and examples. They are those of the version that the
-# laboratory itself uses, built as published: with the lock file that is in the package.
-PEER_VERSION="$(sed -n '/^name = "etcd-client"$/{n;s/version = "\(.*\)"/\1/p}' "$ROOT/Cargo.lock")"
+# The etcd-client crate ships its tests and examples; they are built as published: with the lock file that is
+# in the package.
+PEER_VERSION=0.21.1
 PEER_SOURCE="$CARGO_TARGET_DIR/peer/etcd-client-$PEER_VERSION"
 # A small tree of dependencies, of its own: nothing of ours is built again for it, nor RocksDB.
 PEER_TARGET="$CARGO_TARGET_DIR/peer/target"
@@ -53,10 +53,20 @@ PEER_LONELY_TESTS=(test_move_leader)
 PEER_LEADER_EXAMPLES=(maintenance)
 PEER_EXAMPLES=(kv lease lock election watch namespace)
 
+# Cargo fetches what somebody depends on.
+fetch_peer() {
+    local somebody="$PEER_SOURCE.somebody"
+    mkdir -p "$somebody/src"
+    touch "$somebody/src/lib.rs"
+    printf '[package]\nname = "somebody"\nedition = "2024"\n[dependencies]\netcd-client = "=%s"\n[workspace]\n' \
+        "$PEER_VERSION" > "$somebody/Cargo.toml"
+    cargo fetch --manifest-path "$somebody/Cargo.toml"
+}
+
 build_peer() {
     local package
     if [ ! -f "$PEER_SOURCE/Cargo.toml" ]; then
-        cargo fetch --locked
+        fetch_peer
         package=("${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/"etcd-client-$PEER_VERSION")
         [ -f "${package[0]}/tests/client.rs" ] || die "no tests in ${package[0]}"
         mkdir -p "$(dirname "$PEER_SOURCE")"

@@ -1,151 +1,333 @@
-//! The closed loop: every client sends its next request when the last one was answered.
+//! What clients ask in a load, and the closed loop: a client asks again when it was answered.
 //!
-//! The client is the `etcd-client` crate, as users have it, on one thread.
+//! Clients share connections as in etcd's own benchmarks, and the whole client is one thread.
 
-use super::Cell;
-use anyhow::{Context, Result, ensure};
-use etcd_client::{Client, Txn, TxnOp};
+use super::connection::Connection;
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use hdrhistogram::Histogram;
+use quorate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
+use quorate::proto::etcdserverpb::kv_client::KvClient;
+use quorate::proto::etcdserverpb::request_op::Request as Op;
+use quorate::proto::etcdserverpb::{Compare, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{Rng as _, SeedableRng as _};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tonic::Status;
 
-/// Keys that are there before the first cell, and that all cells use.
-const KEYS: usize = 10_000;
 const VALUE_BYTES: usize = 256;
 const LATENCY_MAX_US: u64 = 60_000_000;
+/// Puts of one request, where keys are loaded.
+const BULK: u64 = 100;
 
+/// What a client asks, each time of a key that it draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
+pub enum Call {
     Put,
     /// Linearizable.
     Get,
+    /// Serializable.
+    GetStale,
+    /// If the key is there, put.
+    ComparePut,
+    /// A list of so many keys, from any key on, open-ended.
+    List(i64),
 }
 
-/// Where connections go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Target {
-    /// The n-th to the n-th member, in turn, as with three `--endpoints` of etcd's benchmark.
-    Spread,
-    /// All to the leader.
-    Leader,
+impl Call {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "get",
+            Self::GetStale => "serializable get",
+            Self::ComparePut => "compare-and-put",
+            Self::List(_) => "list",
+        }
+    }
 }
 
-/// What the loop saw.
+/// The keys that are there: `bench/` and the hash of a number below `count`, so that neighbours in time are
+/// none in the store. Half of a value is random, half repeats: so do the documents that people store.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    pub count: u64,
+    pub value_bytes: usize,
+}
+
+impl Keys {
+    /// With values of 256 bytes.
+    pub const fn new(count: u64) -> Self {
+        Self {
+            count,
+            value_bytes: VALUE_BYTES,
+        }
+    }
+
+    pub fn key(self, number: u64) -> Bytes {
+        // Fibonacci hashing: a bijection of the numbers.
+        let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Bytes::from(format!("bench/{hash:016x}"))
+    }
+
+    pub fn draw(self, random: &mut StdRng) -> Bytes {
+        self.key(random.random_range(0..self.count))
+    }
+
+    pub fn value(self, random: &mut StdRng) -> Bytes {
+        let mut value = vec![b'v'; self.value_bytes];
+        let (half, _) = value.split_at_mut(self.value_bytes / 2);
+        random.fill(half);
+        value.into()
+    }
+
+    /// Writes the keys of these numbers, many at a time.
+    ///
+    /// # Errors
+    /// A write fails.
+    pub async fn fill(self, kv: &mut KvClient<Connection>, numbers: Range<u64>) -> Result<()> {
+        let mut random = StdRng::seed_from_u64(numbers.start);
+        let mut next = numbers.start;
+        while next < numbers.end {
+            let end = numbers.end.min(next + BULK);
+            let success = (next..end)
+                .map(|number| put_op(self.key(number), self.value(&mut random)))
+                .collect();
+            let request = TxnRequest {
+                success,
+                ..TxnRequest::default()
+            };
+            kv.txn(request).await.context("fill")?;
+            next = end;
+        }
+        Ok(())
+    }
+}
+
+fn put_op(key: Bytes, value: Bytes) -> RequestOp {
+    RequestOp {
+        request: Some(Op::RequestPut(PutRequest {
+            key,
+            value,
+            ..PutRequest::default()
+        })),
+    }
+}
+
+/// Somebody who can be asked to do one thing after the other.
+pub trait Caller: Send + 'static {
+    /// One operation, answered.
+    fn call(&mut self) -> impl Future<Output = Result<(), Status>> + Send;
+}
+
+/// A caller of the KV service.
+#[derive(Debug)]
+pub struct KvCaller {
+    kv: KvClient<Connection>,
+    call: Call,
+    keys: Keys,
+    random: StdRng,
+}
+
+impl KvCaller {
+    pub fn new(connection: &Connection, call: Call, keys: Keys, seed: u64) -> Self {
+        Self {
+            kv: connection.kv(),
+            call,
+            keys,
+            random: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// So many, over these connections in turn.
+    pub fn many(connections: &[Connection], call: Call, keys: Keys, count: usize) -> Vec<Self> {
+        let connections = connections.iter().cycle().take(count);
+        (0..)
+            .zip(connections)
+            .map(|(seed, connection)| Self::new(connection, call, keys, seed))
+            .collect()
+    }
+}
+
+impl Caller for KvCaller {
+    async fn call(&mut self) -> Result<(), Status> {
+        let key = self.keys.draw(&mut self.random);
+        match self.call {
+            Call::Put => {
+                let request = PutRequest {
+                    key,
+                    value: self.keys.value(&mut self.random),
+                    ..PutRequest::default()
+                };
+                self.kv.put(request).await.map(drop)
+            }
+            Call::Get | Call::GetStale => {
+                let request = RangeRequest {
+                    key,
+                    serializable: self.call == Call::GetStale,
+                    ..RangeRequest::default()
+                };
+                self.kv.range(request).await.map(drop)
+            }
+            Call::ComparePut => {
+                let exists = Compare {
+                    key: key.clone(),
+                    result: CompareResult::Greater.into(),
+                    target: CompareTarget::Version.into(),
+                    target_union: Some(TargetUnion::Version(0)),
+                    ..Compare::default()
+                };
+                let request = TxnRequest {
+                    compare: vec![exists],
+                    success: vec![put_op(key, self.keys.value(&mut self.random))],
+                    ..TxnRequest::default()
+                };
+                self.kv.txn(request).await.map(drop)
+            }
+            Call::List(limit) => {
+                let request = RangeRequest {
+                    key,
+                    range_end: Bytes::from_static(&[0]),
+                    limit,
+                    ..RangeRequest::default()
+                };
+                self.kv.range(request).await.map(drop)
+            }
+        }
+    }
+}
+
+/// What a load saw.
 #[derive(Debug)]
 pub struct Outcome {
     pub latencies_us: Histogram<u64>,
-    pub errors: u64,
+    /// By what they said.
+    pub errors: BTreeMap<String, u64>,
     pub wall: Duration,
+    /// The longest time in which one client was answered nothing, what was asked at the end included.
+    pub gap: Duration,
 }
 
-fn key(number: usize) -> String {
-    format!("bench/{number:06}")
-}
-
-/// Writes every key once.
-///
-/// # Errors
-/// A write fails.
-pub async fn fill(urls: &[String]) -> Result<()> {
-    let mut client = Client::connect(urls, None).await.context("connect")?;
-    let numbers: Vec<usize> = (0..KEYS).collect();
-    for some in numbers.chunks(100) {
-        let puts: Vec<TxnOp> = some
-            .iter()
-            .map(|n| TxnOp::put(key(*n), vec![b'x'; VALUE_BYTES], None))
-            .collect();
-        client
-            .txn(Txn::new().and_then(puts))
-            .await
-            .context("fill")?;
-    }
-    Ok(())
-}
-
-/// A cell's clients, connected.
-pub struct Loop {
-    connections: Vec<Client>,
-    cell: Cell,
-}
-
-impl Loop {
+impl Outcome {
     /// # Errors
-    /// A connection fails.
-    pub async fn connect(urls: &[String], cell: Cell) -> Result<Self> {
-        let mut connections = Vec::new();
-        for url in urls.iter().cycle().take(cell.connections()) {
-            connections.push(Client::connect([url], None).await.context("connect")?);
-        }
-        Ok(Self { connections, cell })
-    }
-
-    /// Runs for `duration`.
-    ///
-    /// # Errors
-    /// A client panicked.
-    pub async fn run(&self, duration: Duration) -> Result<Outcome> {
-        let start = Instant::now();
-        let end = start + duration;
-        let mut clients = JoinSet::new();
-        let connections = self.connections.iter().cycle().take(self.cell.clients);
-        for (seed, connection) in (0..).zip(connections) {
-            clients.spawn(client(connection.clone(), self.cell.operation, end, seed));
-        }
-        let mut latencies_us = histogram()?;
-        let mut errors = 0;
-        while let Some(client) = clients.join_next().await {
-            let (latencies, failed) = client.context("a client")??;
-            latencies_us.add(latencies).context("add up")?;
-            errors += failed;
-        }
-        ensure!(
-            !latencies_us.is_empty(),
-            "not one operation succeeded ({errors} failed)"
-        );
-        Ok(Outcome {
-            latencies_us,
-            errors,
-            wall: start.elapsed(),
+    /// Never.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            latencies_us: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)
+                .context("make a histogram")?,
+            errors: BTreeMap::new(),
+            wall: Duration::ZERO,
+            gap: Duration::ZERO,
         })
     }
+
+    pub fn record(&mut self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX_US);
+        self.latencies_us.saturating_record(micros);
+    }
+
+    pub fn fail(&mut self, status: &Status) {
+        let words = format!("{:?}: {}", status.code(), status.message());
+        *self.errors.entry(words).or_default() += 1;
+    }
+
+    /// # Errors
+    /// Never: all histograms here have the same bounds.
+    pub fn add(&mut self, other: &Self) -> Result<()> {
+        self.latencies_us
+            .add(&other.latencies_us)
+            .context("add up")?;
+        for (words, count) in &other.errors {
+            *self.errors.entry(words.clone()).or_default() += count;
+        }
+        self.gap = self.gap.max(other.gap);
+        Ok(())
+    }
+
+    pub fn count(&self) -> f64 {
+        approximate(self.latencies_us.len())
+    }
+
+    pub fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    pub fn per_second(&self) -> f64 {
+        self.count() / self.wall.as_secs_f64()
+    }
+
+    pub fn quantile_ms(&self, quantile: f64) -> f64 {
+        approximate(self.latencies_us.value_at_quantile(quantile)) / 1e3
+    }
+
+    /// A figure of a load in which calls failed is none.
+    ///
+    /// # Errors
+    /// A call failed, or none was made.
+    pub fn flawless(self) -> Result<Self> {
+        ensure!(self.errors.is_empty(), "calls failed: {:?}", self.errors);
+        ensure!(!self.latencies_us.is_empty(), "no call was answered");
+        Ok(self)
+    }
 }
 
-fn histogram() -> Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).context("make a histogram")
+/// Counts here are far below 2^52.
+#[allow(clippy::cast_precision_loss, reason = "see above")]
+pub fn approximate(count: u64) -> f64 {
+    count as f64
 }
 
-async fn client(
-    connection: Client,
-    operation: Operation,
-    end: Instant,
-    seed: u64,
-) -> Result<(Histogram<u64>, u64)> {
-    let mut kv = connection.kv_client();
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut latencies = histogram()?;
-    let mut errors = 0;
-    let value = vec![b'v'; VALUE_BYTES];
+/// All callers at once, each one call after the other, for `duration`; they are given back to call again.
+///
+/// # Errors
+/// A caller panicked.
+pub async fn closed_loop<C: Caller>(
+    callers: Vec<C>,
+    duration: Duration,
+) -> Result<(Vec<C>, Outcome)> {
+    let start = Instant::now();
+    let end = start + duration;
+    let mut running = JoinSet::new();
+    for caller in callers {
+        running.spawn(one_caller(caller, end));
+    }
+    let mut outcome = Outcome::new()?;
+    let mut callers = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        let (caller, seen) = ended.context("a caller")??;
+        outcome.add(&seen)?;
+        callers.push(caller);
+    }
+    outcome.wall = start.elapsed();
+    Ok((callers, outcome))
+}
+
+/// How long a caller that was refused waits before it asks again.
+const AFTER_REFUSAL: Duration = Duration::from_millis(10);
+
+async fn one_caller<C: Caller>(mut caller: C, end: Instant) -> Result<(C, Outcome)> {
+    let mut seen = Outcome::new()?;
+    let mut last_answer = Instant::now();
     loop {
         let start = Instant::now();
         if start >= end {
-            return Ok((latencies, errors));
+            seen.gap = seen.gap.max(start - last_answer);
+            return Ok((caller, seen));
         }
-        let key = key(random.random_range(0..KEYS));
-        let answered = match operation {
-            Operation::Put => kv.put(key, value.as_slice(), None).await.is_ok(),
-            Operation::Get => kv
-                .get(key, None)
-                .await
-                .is_ok_and(|answer| !answer.kvs().is_empty()),
-        };
-        if answered {
-            let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(LATENCY_MAX_US);
-            latencies.saturating_record(micros);
-        } else {
-            errors += 1;
+        match caller.call().await {
+            Ok(()) => {
+                let now = Instant::now();
+                seen.record(now - start);
+                seen.gap = seen.gap.max(now - last_answer);
+                last_answer = now;
+            }
+            Err(status) => {
+                seen.fail(&status);
+                tokio::time::sleep(AFTER_REFUSAL).await;
+            }
         }
     }
 }

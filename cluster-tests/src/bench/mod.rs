@@ -1,120 +1,124 @@
-//! The same load on Quorate and on etcd, in turn, on this machine.
+//! The same load on Quorate and on etcd, in turn, on this machine: what docs/performance.md is made of.
 //!
-//! A *cell* is an operation at a number of clients. A round runs every cell on a fresh cluster of
-//! each system; the systems take turns in going first, and medians over the rounds are reported.
-//! CPU time per operation is the figure to trust on a small or busy machine: latencies there are
-//! queueing for a core.
+//! A [`scenario`] brings up a system, puts it under a load and answers *figures*. A round runs every scenario
+//! on every system, one right after the other, and the systems take turns in going first; of each figure the
+//! median over the rounds counts, and what is compared is ratios. CPU time for each operation is the figure to
+//! trust on a small or busy machine: latencies there are queueing for a core.
 //!
-//! [`load`] is the closed loop, [`sample`] reads CPU times and fsync counts around it, [`report`]
-//! makes the table. [`fanout`] measures watchers instead.
+//! | module | what it is |
+//! |---|---|
+//! | [`scenario`] | what is measured, one kind of load a file |
+//! | [`stand`] | starting the servers, and what they cost: CPU times, memory, fsyncs |
+//! | [`connection`] | the client's one HTTP/2 connection, with nothing in between |
+//! | [`load`], [`open`] | callers in a closed loop, and at a fixed rate |
+//! | [`empty`] | the third system: a server that answers at once, the ceiling |
+//! | [`figures`], [`goals`] | what was found, and what is to be reached |
+//! | [`report`], [`plot`] | the table and the curves |
 
-pub mod fanout;
+pub mod connection;
+pub mod empty;
+pub mod figures;
+pub mod goals;
 pub mod load;
+pub mod open;
+pub mod plot;
 pub mod report;
-pub mod sample;
+pub mod scenario;
+pub mod stand;
 
-use crate::cluster::layout::Layout;
-use crate::cluster::local::{Cluster, PATIENCE, Spec};
-use crate::cluster::program::Program;
-use anyhow::{Context, Result};
-use load::{Operation, Target};
-use report::Report;
-use sample::Sample;
+use anyhow::{Context as _, Result};
+use figures::Collection;
+use scenario::Scenario;
+use stand::Stand;
+use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum System {
+    Quorate,
+    Etcd,
+    /// No store at all: [`empty`].
+    Empty,
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Quorate => "quorate",
+            Self::Etcd => "etcd",
+            Self::Empty => "empty handler",
+        })
+    }
+}
 
 /// What a run is told.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub rounds: usize,
-    /// Of each cell, after the warm-up.
+    /// Of each load, after its warm-up.
     pub duration: Duration,
-    pub clients: Vec<usize>,
-    pub systems: Vec<Program>,
-    pub target: Target,
+    pub quick: bool,
+    pub scenarios: Vec<Scenario>,
+    pub systems: Vec<System>,
+    /// The etcd to compare with, if not the one on the path.
+    pub peer_binary: Option<PathBuf>,
     /// The report goes here, data meanwhile too.
     pub dir: PathBuf,
 }
 
-/// An operation at a number of clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cell {
-    pub operation: Operation,
-    pub clients: usize,
-}
-
-impl Cell {
-    /// Clients share connections as in etcd's own benchmarks.
-    pub fn connections(self) -> usize {
-        match self.clients {
-            0..8 => 1,
-            8..128 => 8,
-            _ => 16,
+impl Plan {
+    fn stand(&self, system: System) -> Stand {
+        Stand {
+            system,
+            binary: match system {
+                System::Etcd => self.peer_binary.clone(),
+                System::Quorate | System::Empty => None,
+            },
+            duration: self.duration,
+            quick: self.quick,
+            dir: self.dir.clone(),
         }
     }
 }
 
-/// Runs all rounds, prints the table and writes it as Markdown.
+/// Runs all rounds, says each figure when it is found, and writes table and curves.
 ///
 /// # Errors
-/// A cluster does not come up, or fails under the load.
+/// A system does not come up, or fails under the load.
 pub async fn run(plan: &Plan) -> Result<()> {
-    let cells: Vec<Cell> = [Operation::Put, Operation::Get]
-        .into_iter()
-        .flat_map(|operation| {
-            plan.clients
-                .iter()
-                .map(move |&clients| Cell { operation, clients })
-        })
-        .collect();
-    let mut report = Report::default();
+    let begun = Instant::now();
+    std::fs::create_dir_all(&plan.dir).context("make the directory")?;
+    let mut all = Collection::default();
     for round in 0..plan.rounds {
-        let mut systems = plan.systems.clone();
-        if round % 2 == 1 {
-            systems.reverse();
-        }
-        for system in systems {
-            println!("round {} of {}: {system}", round + 1, plan.rounds);
-            let samples = Box::pin(one_system(plan, system, &cells)).await;
-            for (cell, sample) in samples.with_context(|| format!("bench {system}"))? {
-                println!("  {cell}: {sample}");
-                report.add(system, cell, sample);
+        for &scenario in &plan.scenarios {
+            if round > 0 && scenario.is_told_once() {
+                continue;
+            }
+            let mut systems = plan.systems.clone();
+            systems.retain(|system| scenario.applies_to(*system));
+            if round % 2 == 1 {
+                systems.reverse();
+            }
+            for system in systems {
+                println!(
+                    "[{:>4} s] round {} of {}: {scenario}: {system}",
+                    begun.elapsed().as_secs(),
+                    round + 1,
+                    plan.rounds
+                );
+                let found = Box::pin(scenario.measure(&plan.stand(system))).await;
+                for figure in found.with_context(|| format!("{scenario} of {system}"))? {
+                    println!("    {figure}");
+                    all.add(system, figure);
+                }
             }
         }
+        // A run that is broken off leaves what its whole rounds found.
+        report::write(plan, &all)?;
     }
-    let text = report.markdown(plan);
-    println!("\n{text}");
-    let path = plan.dir.join("bench.md");
-    std::fs::write(&path, text).context("write the report")?;
-    println!("Written to {}.", path.display());
+    println!("\n{}", report::markdown(plan, &all));
+    println!("Written to {}.", plan.dir.join("bench.md").display());
     Ok(())
-}
-
-async fn one_system(plan: &Plan, system: Program, cells: &[Cell]) -> Result<Vec<(Cell, Sample)>> {
-    let dir = plan.dir.join("data");
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).context("erase old data")?;
-    }
-    let spec = Spec::new(system, 3, Layout::claim()?, dir.clone());
-    let mut cluster = Cluster::start(spec).await?;
-    let all: Vec<usize> = cluster.nodes().collect();
-    cluster.wait_serving(&all, PATIENCE).await?;
-    let leader = cluster.wait_leader(&all, PATIENCE).await?;
-    // The leader first, so that a single connection means the same on both systems.
-    let mut urls = vec![cluster.client_url(leader)];
-    if plan.target == Target::Spread {
-        let others = all.iter().filter(|node| **node != leader);
-        urls.extend(others.map(|node| cluster.client_url(*node)));
-    }
-    load::fill(&urls).await?;
-    let mut samples = Vec::new();
-    for &cell in cells {
-        samples.push((
-            cell,
-            sample::measure(&mut cluster, &urls, cell, plan.duration).await?,
-        ));
-    }
-    drop(cluster);
-    std::fs::remove_dir_all(&dir).context("erase the data")?;
-    Ok(samples)
 }

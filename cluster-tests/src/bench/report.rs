@@ -1,253 +1,195 @@
-//! Medians, ratios and the bar, as one Markdown table.
+//! The table: every goal with what was reached, then every figure.
 
-use super::load::{Operation, Target};
-use super::sample::Sample;
-use super::{Cell, Plan};
-use crate::cluster::program::Program;
-use std::collections::BTreeMap;
-use std::fmt;
+use super::figures::{Collection, Series};
+use super::goals::{Bound, GOALS, Goal};
+use super::{Plan, System, plot};
+use anyhow::{Context as _, Result};
+use std::fmt::Write as _;
 
-impl fmt::Display for Cell {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let operation = match self.operation {
-            Operation::Put => "put",
-            Operation::Get => "get",
-        };
-        write!(formatter, "{operation} c={}", self.clients)
-    }
-}
-
-/// All samples of a run.
-#[derive(Debug, Default)]
-pub struct Report {
-    quorate: BTreeMap<Cell, Vec<Sample>>,
-    etcd: BTreeMap<Cell, Vec<Sample>>,
-}
-
-impl Report {
-    pub fn add(&mut self, system: Program, cell: Cell, sample: Sample) {
-        let samples = match system {
-            Program::Quorate => &mut self.quorate,
-            Program::Etcd => &mut self.etcd,
-        };
-        samples.entry(cell).or_default().push(sample);
-    }
-
-    /// The table, and under it what does not reach the bar.
-    pub fn markdown(&self, plan: &Plan) -> String {
-        let mut lines = vec![
-            format!(
-                "# Quorate and etcd, three members each and the client on one machine\n\n256-byte \
-                 values, closed loop, {} s a cell, medians of {} round(s), connections {}, fsync on. CPU and fsyncs are summed over the three servers.\n",
-                plan.duration.as_secs(),
-                plan.rounds,
-                match plan.target {
-                    Target::Spread => "spread over the members",
-                    Target::Leader => "to the leader",
-                }
-            ),
-            "| cell | system | op/s | p50 ms | p99 ms | servers us/op | client us/op | fsyncs/put \
-             | servers MB | errors |"
-                .to_owned(),
-            "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|".to_owned(),
-        ];
-        let mut misses = Vec::new();
-        let mut cells: Vec<Cell> = self
-            .quorate
-            .keys()
-            .chain(self.etcd.keys())
-            .copied()
-            .collect();
-        cells.sort_unstable();
-        cells.dedup();
-        for cell in cells {
-            let ours = self.quorate.get(&cell).map(|samples| median(samples));
-            let theirs = self.etcd.get(&cell).map(|samples| median(samples));
-            for (name, sample) in [("quorate", ours), ("etcd", theirs)] {
-                if let Some(sample) = sample {
-                    lines.push(row(&format!("| {cell} | {name} |"), &sample));
-                }
-            }
-            if let (Some(ours), Some(theirs)) = (ours, theirs) {
-                lines.push(ratios(cell, &ours, &theirs));
-                misses.extend(below_the_bar(cell, &ours, &theirs));
-            }
-        }
-        let mut text = lines.join("\n");
-        text.push('\n');
-        if !self.quorate.is_empty() && !self.etcd.is_empty() {
-            let verdict = if misses.is_empty() {
-                "\nEvery cell reaches the bar.\n".to_owned()
-            } else {
-                format!("\nBelow the bar:\n\n- {}\n", misses.join("\n- "))
-            };
-            text.push_str(&verdict);
-        }
-        text
-    }
-}
-
-fn row(head: &str, sample: &Sample) -> String {
-    let fsyncs = match sample.fsyncs_per_put {
-        none if none <= 0.0 => "-".to_owned(),
-        some => format!("{some:.3}"),
+/// Writes table and curves into the plan's directory.
+///
+/// # Errors
+/// The directory cannot be written to.
+pub fn write(plan: &Plan, all: &Collection) -> Result<()> {
+    let write = |name: &str, text: String| {
+        let path = plan.dir.join(name);
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     };
-    format!(
-        "{head} {:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {fsyncs} | {:.0} | {:.0} |",
-        sample.per_second,
-        sample.p50_ms,
-        sample.p99_ms,
-        sample.servers_cpu_us,
-        sample.client_cpu_us,
-        sample.servers_mb,
-        sample.errors
-    )
+    write("bench.md", markdown(plan, all))?;
+    for curve in plot::CURVES {
+        if let Some(svg) = plot::svg(&curve, all) {
+            write(curve.file, svg)?;
+        }
+    }
+    Ok(())
+}
+
+/// Goals, what misses its floor, and all figures.
+pub fn markdown(plan: &Plan, all: &Collection) -> String {
+    let mut text = format!(
+        "# Quorate and {} on one machine\n\nThree members each and the client, fsync on, values of 256 bytes, \
+         {} s a load, medians of {} round(s). CPU of servers is summed over the members.\n\n",
+        plan.peer_binary
+            .as_ref()
+            .map_or_else(|| "etcd".to_owned(), |path| path.display().to_string()),
+        plan.duration.as_secs(),
+        plan.rounds,
+    );
+    let mut missed = Vec::new();
+    text.push_str("| row | figure | etcd | quorate | ratio | floor | aim | |\n");
+    text.push_str("|--:|---|--:|--:|--:|--:|--:|---|\n");
+    for goal in GOALS {
+        let Some(series) = all.get(goal.figure) else {
+            continue;
+        };
+        let verdict = verdict(goal, series);
+        if verdict == "MISSED" {
+            missed.push(format!("{}: {}", goal.row, goal.figure));
+        }
+        append(
+            &mut text,
+            format_args!(
+                "| {} | {} | {} | {} | {} | {} | {} | {verdict} |",
+                goal.row,
+                goal.figure,
+                shown(series, System::Etcd),
+                shown(series, System::Quorate),
+                ratio(series),
+                bound(goal.floor, series),
+                bound(goal.aim, series),
+            ),
+        );
+    }
+    if !missed.is_empty() {
+        append(
+            &mut text,
+            format_args!("\nBelow the floor: {}.", missed.join("; ")),
+        );
+    }
+    text.push_str("\n## All figures\n\n| figure | etcd | quorate | ratio | empty handler |\n");
+    text.push_str("|---|--:|--:|--:|--:|\n");
+    for series in all.all() {
+        append(
+            &mut text,
+            format_args!(
+                "| {} | {} | {} | {} | {} |",
+                series.name,
+                shown(series, System::Etcd),
+                shown(series, System::Quorate),
+                ratio(series),
+                shown(series, System::Empty),
+            ),
+        );
+    }
+    text
+}
+
+fn append(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    writeln!(text, "{line}").unwrap_or_default();
+}
+
+fn shown(series: &Series, system: System) -> String {
+    let value = series.of(system);
+    value.map_or_else(|| "-".to_owned(), |value| series.unit.show(value))
 }
 
 /// Quorate's figure over etcd's.
-fn ratios(cell: Cell, ours: &Sample, theirs: &Sample) -> String {
-    let ratio = |ours: f64, theirs: f64| {
-        if theirs > 0.0 {
-            format!("{:.2}x", ours / theirs)
-        } else {
-            "-".to_owned()
-        }
-    };
-    format!(
-        "| {cell} | ratio | {} | {} | {} | {} | {} | {} | {} | |",
-        ratio(ours.per_second, theirs.per_second),
-        ratio(ours.p50_ms, theirs.p50_ms),
-        ratio(ours.p99_ms, theirs.p99_ms),
-        ratio(ours.servers_cpu_us, theirs.servers_cpu_us),
-        ratio(ours.client_cpu_us, theirs.client_cpu_us),
-        ratio(ours.fsyncs_per_put, theirs.fsyncs_per_put),
-        ratio(ours.servers_mb, theirs.servers_mb),
-    )
+fn ratio(series: &Series) -> String {
+    match (series.of(System::Quorate), series.of(System::Etcd)) {
+        (Some(ours), Some(theirs)) if theirs > 0.0 => format!("{:.2}x", ours / theirs),
+        _ => "-".to_owned(),
+    }
 }
 
-/// The bar: operations, p50 and CPU no worse than etcd's, p99 within 1.2 times, and a lone
-/// client's put in half the time. A figure of a load in which calls failed is none.
-fn below_the_bar(cell: Cell, ours: &Sample, theirs: &Sample) -> Vec<String> {
-    let p50_bound = if cell
-        == (Cell {
-            operation: Operation::Put,
-            clients: 1,
-        }) {
-        0.5
-    } else {
-        1.0
-    };
-    let at_most = [
-        ("p50", ours.p50_ms / theirs.p50_ms, p50_bound),
-        ("p99", ours.p99_ms / theirs.p99_ms, 1.2),
-        (
-            "server CPU",
-            ours.servers_cpu_us / theirs.servers_cpu_us,
-            1.0,
-        ),
-    ];
-    let mut missed = Vec::new();
-    if ours.errors > 0.0 || theirs.errors > 0.0 {
-        missed.push(format!(
-            "{cell}: {:.0} calls of ours failed, {:.0} of etcd's: nothing to compare",
-            ours.errors, theirs.errors
-        ));
-    }
-    let speed = ours.per_second / theirs.per_second;
-    if speed < 1.0 {
-        missed.push(format!(
-            "{cell}: op/s is {speed:.2} of etcd's; must be at least 1"
-        ));
-    }
-    for (name, ratio, bound) in at_most {
-        if ratio > bound {
-            missed.push(format!(
-                "{cell}: {name} is {ratio:.2} of etcd's; must be at most {bound}"
-            ));
+fn bound(bound: Bound, series: &Series) -> String {
+    match bound {
+        Bound::TimesAtLeast(times) => format!("≥ {times}x"),
+        Bound::TimesAtMost(times) => format!("≤ {times:.2}x"),
+        Bound::AtMost(most) if most.is_infinite() => "-".to_owned(),
+        Bound::AtMost(most) => format!("≤ {}", series.unit.show(most)),
+        Bound::AtLeast(least) => format!("≥ {}", series.unit.show(least)),
+        Bound::OfCeiling(share) => format!("≥ {:.0}% of empty", share * 100.0),
+        Bound::Either(one, other) => {
+            format!(
+                "{} or {}",
+                self::bound(*one, series),
+                self::bound(*other, series)
+            )
         }
     }
-    missed
 }
 
-/// Of every figure by itself.
-fn median(samples: &[Sample]) -> Sample {
-    let of = |figure: fn(&Sample) -> f64| {
-        let mut figures: Vec<f64> = samples.iter().map(figure).collect();
-        figures.sort_unstable_by(f64::total_cmp);
-        let middle = figures.len() / 2;
-        let upper = figures.get(middle).copied().unwrap_or(0.0);
-        let lower = middle
-            .checked_sub(1)
-            .and_then(|at| figures.get(at))
-            .copied();
-        if figures.len() % 2 == 1 {
-            upper
-        } else {
-            f64::midpoint(upper, lower.unwrap_or(upper))
-        }
-    };
-    Sample {
-        per_second: of(|s| s.per_second),
-        p50_ms: of(|s| s.p50_ms),
-        p99_ms: of(|s| s.p99_ms),
-        servers_cpu_us: of(|s| s.servers_cpu_us),
-        client_cpu_us: of(|s| s.client_cpu_us),
-        fsyncs_per_put: of(|s| s.fsyncs_per_put),
-        servers_mb: of(|s| s.servers_mb),
-        errors: of(|s| s.errors),
+fn verdict(goal: &Goal, series: &Series) -> &'static str {
+    match (reaches(goal.floor, series), reaches(goal.aim, series)) {
+        (_, Some(true)) => "aim",
+        (Some(true), _) => "floor",
+        (Some(false), _) => "MISSED",
+        (None, _) => "?",
+    }
+}
+
+/// None if there is nothing to compare with.
+fn reaches(bound: Bound, series: &Series) -> Option<bool> {
+    let ours = series.of(System::Quorate)?;
+    let times = || Some(ours / series.of(System::Etcd)?);
+    match bound {
+        Bound::TimesAtLeast(least) => Some(times()? >= least),
+        Bound::TimesAtMost(most) => Some(times()? <= most),
+        Bound::AtMost(most) => Some(ours <= most),
+        Bound::AtLeast(least) => Some(ours >= least),
+        Bound::OfCeiling(share) => Some(ours >= share * series.of(System::Empty)?),
+        Bound::Either(one, other) => match (reaches(*one, series), reaches(*other, series)) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (None, None) => None,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::figures::{Figure, Unit};
 
-    fn sample(per_second: f64) -> Sample {
-        Sample {
-            per_second,
-            p50_ms: 1.0,
-            p99_ms: 2.0,
-            servers_cpu_us: 100.0,
-            ..Sample::default()
+    fn collection(ours: f64, theirs: f64, empty: f64) -> Collection {
+        let mut all = Collection::default();
+        for (system, value) in [
+            (System::Quorate, ours),
+            (System::Etcd, theirs),
+            (System::Empty, empty),
+        ] {
+            all.add(
+                system,
+                Figure {
+                    name: "get c=64, rate".into(),
+                    unit: Unit::PerSecond,
+                    value,
+                },
+            );
         }
+        all
+    }
+
+    fn verdict_of(ours: f64, theirs: f64, empty: f64) -> &'static str {
+        let all = collection(ours, theirs, empty);
+        let goal = GOALS.iter().find(|goal| goal.figure == "get c=64, rate");
+        verdict(goal.unwrap(), all.get("get c=64, rate").unwrap())
     }
 
     #[test]
-    fn the_median_of_an_even_number_is_between() {
-        let median_of = |list: &[f64]| {
-            let samples: Vec<Sample> = list.iter().map(|figure| sample(*figure)).collect();
-            median(&samples).per_second
-        };
-        assert!((median_of(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
-        assert!((median_of(&[4.0, 1.0]) - 2.5).abs() < 1e-9);
-        assert!((median_of(&[7.0]) - 7.0).abs() < 1e-9);
+    fn what_misses_its_floor_is_named() {
+        assert_eq!(verdict_of(2.4, 1.0, 9.0), "MISSED");
+        assert_eq!(verdict_of(2.6, 1.0, 9.0), "floor");
+        assert_eq!(verdict_of(4.1, 1.0, 9.0), "aim");
+        assert_eq!(verdict_of(2.6, 1.0, 3.0), "aim", "near the ceiling");
     }
 
     #[test]
-    fn what_is_worse_is_named() {
-        let cell = Cell {
-            operation: Operation::Put,
-            clients: 64,
-        };
-        assert!(below_the_bar(cell, &sample(2.0), &sample(2.0)).is_empty());
-        let missed = below_the_bar(cell, &sample(1.0), &sample(2.0));
-        assert_eq!(
-            missed,
-            ["put c=64: op/s is 0.50 of etcd's; must be at least 1"]
-        );
-        let failed = Sample {
-            errors: 1.0,
-            ..sample(2.0)
-        };
-        assert_eq!(below_the_bar(cell, &failed, &sample(2.0)).len(), 1);
-        let alone = Cell {
-            operation: Operation::Put,
-            clients: 1,
-        };
-        let missed = below_the_bar(alone, &sample(2.0), &sample(2.0));
-        assert_eq!(
-            missed,
-            ["put c=1: p50 is 1.00 of etcd's; must be at most 0.5"]
-        );
+    fn every_goal_is_a_figure_of_its_own() {
+        let mut names: Vec<&str> = GOALS.iter().map(|goal| goal.figure).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), GOALS.len());
     }
 }
