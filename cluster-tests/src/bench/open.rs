@@ -36,10 +36,19 @@ pub struct OpenOutcome {
 /// # Errors
 /// A caller panicked.
 pub async fn open_loop<C: Caller>(callers: Vec<C>, arrivals: Arrivals) -> Result<OpenOutcome> {
-    let most = callers.len();
-    let (due, mut queue) = mpsc::unbounded_channel::<(Instant, u64)>();
+    let (due, queue) = mpsc::unbounded_channel();
     let clock = std::thread::spawn(move || keep_time(arrivals, &due));
-    let mut idle = callers;
+    let seen = ask(callers, queue).await;
+    drop(clock.join());
+    seen
+}
+
+/// Asks what is due, as often as it is, until nothing more will be.
+async fn ask<C: Caller>(
+    mut idle: Vec<C>,
+    mut queue: mpsc::UnboundedReceiver<(Instant, u64)>,
+) -> Result<OpenOutcome> {
+    let most = idle.len();
     let mut busy: JoinSet<(C, Instant, std::result::Result<(), tonic::Status>)> = JoinSet::new();
     let mut all = OpenOutcome {
         outcome: Outcome::new()?,
@@ -86,7 +95,6 @@ pub async fn open_loop<C: Caller>(callers: Vec<C>, arrivals: Arrivals) -> Result
     }
     debug_assert_eq!(idle.len(), most);
     all.outcome.wall = start.elapsed();
-    drop(clock.join());
     Ok(all)
 }
 
@@ -123,50 +131,59 @@ fn whole(count: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-    use tokio::sync::Semaphore;
     use tonic::Status;
 
-    /// Is answered when the gate opens.
-    struct Waits(Arc<Semaphore>);
+    /// Is answered at once.
+    struct Answered;
 
-    impl Caller for Waits {
+    impl Caller for Answered {
         async fn call(&mut self) -> std::result::Result<(), Status> {
-            drop(self.0.acquire().await);
             Ok(())
         }
     }
 
-    const ARRIVALS: Arrivals = Arrivals {
-        per_second: 1000.0,
-        duration: Duration::from_millis(100),
-    };
+    /// Is refused.
+    struct Refused;
+
+    impl Caller for Refused {
+        async fn call(&mut self) -> std::result::Result<(), Status> {
+            Err(Status::unavailable("no"))
+        }
+    }
+
+    fn callers<C>(count: usize, caller: fn() -> C) -> Vec<C> {
+        std::iter::repeat_with(caller).take(count).collect()
+    }
 
     #[tokio::test]
     async fn everything_that_was_due_is_counted() {
-        let gate = Arc::new(Semaphore::new(1000));
-        let callers = (0..200).map(|_| Waits(Arc::clone(&gate))).collect();
-        let seen = open_loop(callers, ARRIVALS).await.unwrap();
+        let arrivals = Arrivals {
+            per_second: 1000.0,
+            duration: Duration::from_millis(100),
+        };
+        let seen = open_loop(callers(200, || Answered), arrivals)
+            .await
+            .unwrap();
         assert_eq!((seen.offered, seen.unasked), (100, 0));
         assert_eq!(seen.outcome.latencies_us.len(), 100);
+        let seen = open_loop(callers(200, || Refused), arrivals).await.unwrap();
+        assert_eq!((seen.offered, seen.outcome.failed()), (100, 100));
     }
 
-    /// The correction: whoever was due while the server stood still has waited since then.
+    /// The correction: whoever was due while everything stood still has waited since then.
     #[tokio::test]
-    async fn a_pause_is_charged_to_all_that_were_due_in_it() {
-        let gate = Arc::new(Semaphore::new(0));
-        let callers = (0..200).map(|_| Waits(Arc::clone(&gate))).collect();
-        let opener = async {
-            tokio::time::sleep(ARRIVALS.duration * 2).await;
-            gate.add_permits(1000);
-        };
-        let (seen, ()) = tokio::join!(open_loop(callers, ARRIVALS), opener);
-        let seen = seen.unwrap().outcome;
-        assert_eq!(seen.latencies_us.len(), 100);
-        assert!(
-            seen.latencies_us.min() >= 100_000,
-            "the last one was due at 100 ms"
+    async fn latency_counts_from_when_a_request_was_due() {
+        let (due, queue) = mpsc::unbounded_channel();
+        let a_second_ago = Instant::now().checked_sub(Duration::from_secs(1));
+        due.send((a_second_ago.unwrap(), 5)).unwrap();
+        drop(due);
+        let seen = ask(callers(3, || Answered), queue).await.unwrap();
+        assert_eq!(
+            (seen.offered, seen.unasked),
+            (5, 2),
+            "three can ask at once"
         );
-        assert!(seen.latencies_us.max() >= 199_000, "the first one at once");
+        assert_eq!(seen.outcome.latencies_us.len(), 3);
+        assert!(seen.outcome.latencies_us.min() >= 999_000);
     }
 }
