@@ -316,7 +316,8 @@ impl Peer for PeerService {
         }
         let last = offer.last.map(wire::position_from_proto);
         plausible(last, &vote, status.committed)?;
-        let held_bytes = self.shared.receiver.offered(offer).await;
+        let offered = self.shared.receiver.offered(vote.leader_id.term, offer);
+        let held_bytes = offered.await;
         let held_bytes = held_bytes.map_err(|reason| self.refuse_snapshot(reason))?;
         Ok(Response::new(peer::SnapshotAnswer {
             held_bytes,

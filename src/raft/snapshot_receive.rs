@@ -13,29 +13,41 @@ use crate::env::Disk;
 use crate::mvcc::Store;
 use crate::proto::peer;
 use crate::types::Position;
+use futures_util::{Stream, StreamExt};
 use std::cmp::Ordering;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::timeout;
 use tonic::Status;
 
 /// A checkpoint has tens of files a gigabyte; far more is nonsense.
 const FILES_MAX: usize = 100_000;
-/// Longest silence of a sender. Another one has to wait for it.
+/// Longest silence of a sender.
 const RECEIVE_STALL: Duration = Duration::from_secs(30);
 
 fn internal(error: impl std::fmt::Display) -> Status {
     Status::internal(format!("snapshot: {error}"))
 }
 
-/// The receiving side: at most one snapshot at a time.
+/// The receiving side: at most one snapshot at a time, that of the newest offer. An older transfer gives
+/// way to it: its sender may have a disk that hangs, and be replaced for that very reason.
 #[derive(Clone)]
 pub struct Receiver {
     snapshots: Snapshots,
     current: Arc<Mutex<Option<Receiving>>>,
+    newest: Arc<watch::Sender<Offered>>,
+}
+
+/// Who offered last.
+#[derive(Clone, Copy, Default)]
+struct Offered {
+    /// The leader's.
+    term: u64,
+    /// Of the offer.
+    number: u64,
 }
 
 /// Why a snapshot is not taken.
@@ -68,6 +80,8 @@ impl Refused {
 }
 
 pub(super) struct Receiving {
+    /// Of its offer.
+    pub(super) number: u64,
     pub(super) id: String,
     pub(super) dir: PathBuf,
     pub(super) label: Label,
@@ -79,11 +93,31 @@ impl Receiver {
         Self {
             snapshots,
             current: Arc::default(),
+            newest: Arc::default(),
         }
     }
 
-    /// Takes an offer in and answers how much of each file is here already.
-    pub(super) async fn offered(&self, offer: peer::SnapshotOffer) -> Result<Vec<u64>, Refused> {
+    /// From here on transfers of earlier offers end; one of a deposed leader takes nobody's place.
+    fn supersede(&self, term: u64) -> Result<u64, Status> {
+        let mut taken = None;
+        self.newest.send_if_modified(|newest| {
+            if term < newest.term {
+                return false;
+            }
+            let number = newest.number + 1;
+            *newest = Offered { term, number };
+            taken = Some(number);
+            true
+        });
+        taken.ok_or_else(|| Status::aborted(SUPERSEDED))
+    }
+
+    /// Takes an offer in, of the leader of `term`, and answers how much of each file is here already.
+    pub(super) async fn offered(
+        &self,
+        term: u64,
+        offer: peer::SnapshotOffer,
+    ) -> Result<Vec<u64>, Refused> {
         if offer.format_version > SNAPSHOT_FORMAT_VERSION {
             return Err(Refused::Newer(format!(
                 "a snapshot has format {}, newer than the {SNAPSHOT_FORMAT_VERSION} this build \
@@ -142,7 +176,11 @@ impl Receiver {
                 )
             })
             .collect();
-        let mut current = self.current.try_lock().map_err(|_| busy())?;
+        let number = self.supersede(term)?;
+        let mut current = self.current.lock().await;
+        if self.newest.borrow().number != number {
+            return Err(Status::aborted(SUPERSEDED).into());
+        }
         let name = format!("recv-{}", offer.snapshot_id);
         let dir = self.snapshots.dir().join(&name);
         let (snapshots, names) = (self.snapshots.clone(), files.clone());
@@ -154,6 +192,7 @@ impl Receiver {
             .map_err(internal)?
             .map_err(internal)?;
         *current = Some(Receiving {
+            number,
             id: offer.snapshot_id,
             dir,
             label,
@@ -165,19 +204,27 @@ impl Receiver {
     /// Takes the lacking parts and answers the verified snapshot, ready to be installed.
     pub(super) async fn receive(
         &self,
-        mut frames: tonic::Streaming<peer::SnapshotFrame>,
+        frames: impl Stream<Item = Result<peer::SnapshotFrame, Status>>,
     ) -> Result<(Vote, Snapshot), Refused> {
         use peer::snapshot_frame::Frame;
-        let mut next = async || {
-            let frame = timeout(RECEIVE_STALL, frames.message()).await;
-            let frame =
-                frame.map_err(|_| Status::deadline_exceeded("the snapshot's sender stalls"));
-            Ok::<_, Status>(frame??.and_then(|frame| frame.frame))
-        };
+        let mut frames = std::pin::pin!(frames);
+        let mut newest = self.newest.subscribe();
         let mut current = self.current.try_lock().map_err(|_| busy())?;
         let receiving = current
             .as_ref()
             .ok_or_else(|| Status::failed_precondition("no snapshot offered"))?;
+        let number = receiving.number;
+        let mut next = async || {
+            let frame = tokio::select! {
+                frame = timeout(RECEIVE_STALL, frames.next()) => frame,
+                _ = newest.wait_for(|newest| newest.number > number) => {
+                    return Err(Status::aborted(SUPERSEDED));
+                }
+            };
+            let frame =
+                frame.map_err(|_| Status::deadline_exceeded("the snapshot's sender stalls"));
+            Ok(frame?.transpose()?.and_then(|frame| frame.frame))
+        };
         let Some(Frame::Head(head)) = next().await? else {
             return Err(Status::invalid_argument("snapshot: no head").into());
         };
@@ -246,6 +293,8 @@ pub(super) fn plausible(
     }
     Ok(())
 }
+
+const SUPERSEDED: &str = "a newer snapshot is offered";
 
 fn busy() -> Status {
     Status::resource_exhausted("a snapshot is being received already")

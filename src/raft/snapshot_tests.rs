@@ -2,19 +2,23 @@
 
 use super::applier::Applier;
 use super::log::LogState;
-use super::snapshot::{Label, Snapshot, Snapshots, label_of};
+use super::snapshot::{Label, SNAPSHOT_FORMAT_VERSION, Snapshot, Snapshots, label_of};
 use super::snapshot_dir::{SnapshotFile, checksum};
-use super::snapshot_receive::{Receiving, Refused, plausible, prepare, verify};
+use super::snapshot_receive::{Receiver, Receiving, Refused, plausible, prepare, verify};
 use super::state_dir::StateDir;
 use super::type_config::{log_id_of, vote_of};
+use super::wire;
 use crate::env::{Disk, Env, Worker};
+use crate::proto::peer;
 use crate::state_machine::{Entry, EntryBody, StateMachine, StateOptions};
 use crate::types::Position;
+use futures_util::{StreamExt, poll, stream};
 use openraft::RaftSnapshotBuilder;
 use openraft::storage::RaftStateMachine;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
+use tonic::Code;
 
 struct Member {
     dir: TempDir,
@@ -123,6 +127,7 @@ fn receiving(
     files: Vec<(SnapshotFile, u32)>,
 ) -> Receiving {
     Receiving {
+        number: 1,
         id: name.trim_start_matches("recv-").to_owned(),
         dir: to.dir().join(name),
         label,
@@ -234,6 +239,42 @@ async fn a_file_of_another_store_is_not_taken_for_the_same() {
     let held = prepare(&follower.snapshots, "recv-next", &files).unwrap();
     assert_eq!(held[0], 0, "equal name and size, other bytes");
     assert_eq!(held[1], files[1].0.bytes);
+}
+
+/// An offer of no files, as far as it goes.
+fn offer(id: &str) -> peer::SnapshotOffer {
+    peer::SnapshotOffer {
+        format_version: SNAPSHOT_FORMAT_VERSION,
+        snapshot_id: id.to_owned(),
+        ..peer::SnapshotOffer::default()
+    }
+}
+
+/// Found by the simulation (seed 434): a leader's disk hung while it sent snapshots to both healthy
+/// followers, another member was elected, and could not send its own before the old ones were given up.
+#[tokio::test]
+async fn a_transfer_gives_way_to_the_offer_of_a_newer_leader() {
+    let member = Member::new();
+    let receiver = Receiver::new(member.snapshots.clone());
+    assert!(receiver.offered(4, offer("old")).await.is_ok());
+    // It has a head and no more: the sender's disk hangs.
+    let head = peer::snapshot_frame::Frame::Head(peer::SnapshotHead {
+        snapshot_id: "old".to_owned(),
+        vote: Some(wire::vote_to_proto(&vote_of(4, 1, true))),
+    });
+    let frame = peer::SnapshotFrame { frame: Some(head) };
+    let frames = stream::iter([Ok(frame)]).chain(stream::pending());
+    let mut transfer = std::pin::pin!(receiver.receive(frames));
+    assert!(poll!(transfer.as_mut()).is_pending());
+
+    let refused = receiver.offered(3, offer("older")).await.err().unwrap();
+    assert!(matches!(refused, Refused::Status(status) if status.code() == Code::Aborted));
+    assert!(poll!(transfer.as_mut()).is_pending(), "it goes on");
+
+    let (newer, ended) = tokio::join!(receiver.offered(5, offer("new")), transfer);
+    assert!(newer.is_ok());
+    let ended = ended.err().unwrap();
+    assert!(matches!(ended, Refused::Status(status) if status.code() == Code::Aborted));
 }
 
 fn refused(refused: Result<Snapshot, Refused>) -> String {
