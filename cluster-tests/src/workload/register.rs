@@ -1,7 +1,7 @@
 //! Few registers under many clients: the classic of linearizability. Values are unique.
 
 use super::client::Client;
-use crate::history::call::{Answer, Call, Compare, Range, Relation, Target, Txn};
+use crate::history::call::{Act, Answer, Call, Compare, Range, Relation, Target, Txn};
 use rand::Rng;
 use std::collections::BTreeMap;
 
@@ -42,7 +42,8 @@ pub async fn work(mut client: Client) {
     }
 }
 
-/// Sets the value if it is as expected.
+/// Sets the value if it is as expected, or else says what it is: a refusal that shows nothing would leave
+/// the judge to try every write whose outcome is not known.
 fn swap(key: &str, expected: &str, value: &str) -> Txn {
     Txn {
         compares: vec![Compare {
@@ -50,6 +51,7 @@ fn swap(key: &str, expected: &str, value: &str) -> Txn {
             relation: Relation::Equal,
             target: Target::Value(expected.to_owned()),
         }],
+        otherwise: vec![Act::Get(Range::one(key))],
         ..Txn::put(key, value)
     }
 }

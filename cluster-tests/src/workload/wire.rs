@@ -1,5 +1,6 @@
 //! The history's words and the wire's.
 
+use super::client::DEADLINE;
 use crate::door::Door;
 use crate::history::call::{
     Act, Answer, Call, Compare, Done, Found, Pair, Range, Relation, Target, Txn,
@@ -68,11 +69,16 @@ pub async fn perform(door: &mut Door, call: &Call) -> Result<(Header, Answer), S
             Ok((header(answer.header.as_ref()), Answer::Revoked))
         }
         Call::KeepAlive { id } => {
-            // A stream of one question.
+            // A stream of one question. The door's deadline ends with the head of the answer: the
+            // message would be waited for as long as a machine without power is silent.
             let question = tokio_stream::once(LeaseKeepAliveRequest { id: *id });
-            let mut answers = door.lease.lease_keep_alive(question).await?.into_inner();
-            let answer = answers.message().await?;
-            let answer = answer.ok_or_else(|| Status::unavailable("the stream ended"))?;
+            let answered = async {
+                let mut answers = door.lease.lease_keep_alive(question).await?.into_inner();
+                let answer = answers.message().await?;
+                answer.ok_or_else(|| Status::unavailable("the stream ended"))
+            };
+            let answer = tokio::time::timeout(DEADLINE, answered).await;
+            let answer = answer.map_err(|_| Status::deadline_exceeded("no renewal in time"))??;
             let lease = Answer::Lease {
                 id: answer.id,
                 ttl: answer.ttl,

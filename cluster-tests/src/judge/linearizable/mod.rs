@@ -180,7 +180,27 @@ impl<'a> Unfit<'a> {
 impl Register<'_> {
     fn search(&self, budget: &mut u64) -> search::Outcome {
         let apply = |call: usize, state: State| self.steps.get(call)?.apply(state, &self.values);
-        search::search(&self.spans, ABSENT, &apply, budget)
+        search::search(&self.spans, &self.twins(), ABSENT, &apply, budget)
+    }
+
+    /// By step that was not answered: the one before it, of those that ask the same.
+    fn twins(&self) -> Vec<Option<usize>> {
+        let mut last: Vec<usize> = Vec::new();
+        let mut twins = vec![None; self.steps.len()];
+        let unanswered = self.steps.iter().zip(&self.spans).zip(&mut twins);
+        for (number, ((step, (_, settled)), twin)) in unanswered.enumerate() {
+            if *settled != u64::MAX {
+                continue;
+            }
+            let same = last
+                .iter_mut()
+                .find(|other| self.steps.get(**other) == Some(step));
+            match same {
+                Some(other) => *twin = Some(std::mem::replace(other, number)),
+                None => last.push(number),
+            }
+        }
+        twins
     }
 
     /// Unknown writes of values that no answer shows. Safe where every answer that depends on the state

@@ -8,7 +8,8 @@
 //! empty of returns: everything that was answered has its place.
 //!
 //! Calls without an answer have no return in the list: they may be placed anywhere after they were
-//! asked, or not at all. One that would change nothing is never placed.
+//! asked, or not at all. One that would change nothing is never placed. Of several that ask the same
+//! (*twins*), the one that was asked first is placed first: wherever another may be, it may be too.
 //!
 //! What makes it quick is remembering (which are placed, state): the same set in the same state leads
 //! to nothing new. The set is kept as the exclusive or of one random number of 128 bits for each call
@@ -36,15 +37,17 @@ pub enum Outcome {
 }
 
 /// Searches an order for calls that the model `apply(call, state)` accepts; none: not in this state.
-/// Every application takes one from `budget`.
+/// Every application takes one from `budget`. `twins` says of a call without an answer which one was
+/// asked before it that is the same; it may be empty.
 pub fn search(
     spans: &[Span],
+    twins: &[Option<usize>],
     initial: State,
     apply: &dyn Fn(usize, State) -> Option<State>,
     budget: &mut u64,
 ) -> Outcome {
     let mut best = None;
-    match run(spans, initial, apply, budget, None, &mut best) {
+    match run(spans, twins, initial, apply, budget, None, &mut best) {
         Verdict::Legal => Outcome::Legal,
         Verdict::OverBudget => Outcome::OverBudget,
         Verdict::Stuck(_) => {
@@ -53,7 +56,7 @@ pub fn search(
             let mut enough = u64::MAX;
             let (depth, stuck) = best.unwrap_or_default();
             let target = Some(depth);
-            let longest = match run(spans, initial, apply, &mut enough, target, &mut None) {
+            let longest = match run(spans, twins, initial, apply, &mut enough, target, &mut None) {
                 Verdict::Stuck(order) => order,
                 Verdict::Legal | Verdict::OverBudget => Vec::new(),
             };
@@ -70,6 +73,7 @@ enum Verdict {
 
 fn run(
     spans: &[Span],
+    twins: &[Option<usize>],
     initial: State,
     apply: &dyn Fn(usize, State) -> Option<State>,
     budget: &mut u64,
@@ -81,6 +85,11 @@ fn run(
     let mut placed = (0_u64, 0_u64);
     let mut seen: FxHashSet<(u64, u64, State)> = FxHashSet::default();
     let mut order: Vec<(usize, State)> = Vec::new();
+    let mut is_placed = vec![false; spans.len()];
+    let first_of_twins = |call: usize, is_placed: &[bool]| {
+        let before = twins.get(call).copied().flatten();
+        before.is_none_or(|twin| is_placed.get(twin).copied().unwrap_or(true))
+    };
     let answered = |call: usize| spans.get(call).is_some_and(|span| span.1 != u64::MAX);
     let mut left = (0..spans.len()).filter(|call| answered(*call)).count();
     let total = left;
@@ -91,6 +100,10 @@ fn run(
             return Verdict::Stuck(Vec::new());
         };
         if let Node::Call(call) = list.node(node) {
+            if !first_of_twins(call, &is_placed) {
+                at = list.after(node);
+                continue;
+            }
             if *budget == 0 {
                 return Verdict::OverBudget;
             }
@@ -103,6 +116,7 @@ fn run(
                     order.push((call, state));
                     state = next;
                     placed = with;
+                    mark(&mut is_placed, call, true);
                     list.lift(call);
                     left -= usize::from(answered(call));
                     at = list.first();
@@ -129,10 +143,17 @@ fn run(
         let token = token(call);
         placed = (placed.0 ^ token.0, placed.1 ^ token.1);
         left += usize::from(answered(call));
+        mark(&mut is_placed, call, false);
         list.unlift(call);
         at = list.after(list.call(call));
     }
     Verdict::Legal
+}
+
+fn mark(is_placed: &mut [bool], call: usize, placed: bool) {
+    if let Some(it) = is_placed.get_mut(call) {
+        *it = placed;
+    }
 }
 
 /// Two halves of a random number for each call; always the same, so that a judgement is.
