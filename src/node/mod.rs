@@ -76,7 +76,7 @@ use crate::canary::{Canary, planted};
 use crate::config::Config;
 use crate::env::{Clock, Env, Randomness, Worker};
 use crate::mvcc::{Sizes, Store};
-use crate::raft::{Consensus, Links, PeerMeters, Snapshots};
+use crate::raft::{Consensus, FORWARDS_MAX, Links, PeerMeters, Snapshots};
 use crate::state_machine::command::{Command, Txn};
 use crate::state_machine::{Refusal, Reply, read_only_txn};
 use crate::types::{ClusterId, NodeId, RangeQuery, RangeResult, Revision};
@@ -88,7 +88,7 @@ use read::Barrier;
 use std::io;
 use std::sync::Arc;
 use sweeper::Sweeper;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -157,7 +157,9 @@ impl Node {
     pub fn start(running: &core::Running, config: &Config, env: &Env) -> io::Result<Self> {
         let consensus = running.consensus.clone();
         let links = running.links.separate();
-        let (proposer, batcher) = Proposer::new(consensus.clone(), links.clone());
+        let (forward, forwarded) = mpsc::channel(FORWARDS_MAX);
+        running.peers.set_forward_calls(forward);
+        let (proposer, batcher) = Proposer::new(consensus.clone(), links.clone(), forwarded);
         let meters = Arc::<NodeMeters>::default();
         let round_links = running.links.separate();
         let (barrier, rounds) = Barrier::new(consensus.clone(), round_links, meters.clone());

@@ -80,7 +80,7 @@ pub use membership::{
     ChangeFailure, InForce, Member, MembershipChange, founding_entry, members_of,
 };
 pub use pace::{Pace, SEND_BYTES_PER_SECOND};
-pub use peer_forward::FORWARDS_MAX;
+pub use peer_forward::{FORWARDS_MAX, ForwardCall, Forwarded};
 pub use peer_hashes::HashUnknown;
 pub use peer_members::Desk;
 pub use peer_meters::{PeerMeter, PeerMeters};

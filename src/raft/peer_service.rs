@@ -9,7 +9,7 @@ use super::halt::Halt;
 use super::identity::{Caller, Pins};
 use super::incoming;
 use super::links::PEER_MESSAGE_BYTES_MAX;
-use super::peer_forward;
+use super::peer_forward::{self, ForwardCall};
 use super::peer_hashes;
 use super::peer_members::{self, Desk};
 use super::peer_meters::PeerMeters;
@@ -53,6 +53,8 @@ struct Shared {
     /// This data directory has taken part in Raft before.
     started: bool,
     forwards: Semaphore,
+    /// To whoever fills the log.
+    forward_calls: OnceLock<mpsc::Sender<ForwardCall>>,
     inspector: Worker,
     /// To whoever answers for leases.
     lease_calls: OnceLock<mpsc::Sender<LeaseCall>>,
@@ -70,7 +72,7 @@ impl PeerService {
         inspector: Worker,
         halt: mpsc::Sender<Halt>,
     ) -> Self {
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             name,
             pins,
             consensus: OnceLock::new(),
@@ -79,25 +81,28 @@ impl PeerService {
             meters,
             started,
             forwards: Semaphore::new(peer_forward::FORWARDS_MAX),
+            forward_calls: OnceLock::new(),
             inspector,
             lease_calls: OnceLock::new(),
             halt,
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        });
+        Self { shared }
     }
 
     /// Opens the calls that need consensus.
     pub fn set_consensus(&self, consensus: Consensus, desk: Arc<dyn Desk>) {
-        // A second one would be a bug of the assembly; the first stays.
+        // A second one would be a bug of the assembly; the first stays. So below.
         self.shared.desk.set(desk).ok();
         self.shared.consensus.set(consensus).ok();
     }
 
+    /// Opens the call with commands; a full queue refuses at once.
+    pub fn set_forward_calls(&self, queue: mpsc::Sender<ForwardCall>) {
+        self.shared.forward_calls.set(queue).ok();
+    }
+
     /// Opens the call about leases; a full queue refuses at once.
     pub fn set_lease_calls(&self, queue: mpsc::Sender<LeaseCall>) {
-        // As above.
         self.shared.lease_calls.set(queue).ok();
     }
 
@@ -371,10 +376,13 @@ impl Peer for PeerService {
     ) -> Result<Response<peer::ForwardResponse>, Status> {
         self.caller(&request).await?;
         let consensus = self.consensus()?;
-        let request = request.into_inner();
+        let calls = self.shared.forward_calls.get();
+        // Certainly not taken: the caller tries again.
+        let calls = calls.ok_or_else(|| Status::failed_precondition("this member is starting"))?;
         let _place = self.shared.meters.forwarded.raised();
-        let answer = peer_forward::forward(consensus, &self.shared.forwards, request).await;
-        Ok(Response::new(answer?))
+        let (permits, batch) = (&self.shared.forwards, request.into_inner());
+        let answer = peer_forward::forward(consensus, calls, permits, batch);
+        answer.await.map(Response::new)
     }
 
     async fn lease(

@@ -44,6 +44,15 @@ impl BatchBuilder {
         self.commands += 1;
     }
 
+    /// Adds all of a batch of so many commands, which [`decode_batch`] has understood.
+    pub fn splice(&mut self, batch: &[u8], commands: usize) {
+        debug_assert_eq!(batch.first(), Some(&COMMAND_FORMAT_VERSION));
+        self.start();
+        self.encoded
+            .extend_from_slice(batch.get(1..).unwrap_or_default());
+        self.commands += commands;
+    }
+
     /// The batch. The builder is empty again.
     pub fn finish(&mut self) -> Bytes {
         self.start();

@@ -4,54 +4,27 @@ use super::*;
 use crate::env::network_memory::MemoryNetwork;
 use crate::env::{Env, Network, Worker};
 use crate::raft::{AddressBook, LinkTimes, Pins, SelfIdentity};
-use crate::state_machine::COMMAND_FORMAT_VERSION;
-use crate::state_machine::codec::decode_batch;
-use std::sync::atomic::AtomicUsize;
+use crate::state_machine::command::MemberAttributes;
+use crate::state_machine::{Command, Reply};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncReadExt;
 
 const LEADER: NodeId = 2;
 
-fn batch() -> Batch {
-    let (reply, _) = oneshot::channel();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    Batch {
-        bytes: Bytes::from_static(b"a batch, for somebody else to understand"),
-        waiters: vec![Waiter { deadline, reply }],
-        deadline,
-    }
-}
-
-#[test]
-fn what_nobody_waits_for_any_more_is_taken_out_before_it_is_proposed() {
+/// Of one command that somebody waits for, as long as the receiver is kept.
+fn batch() -> (Batch, oneshot::Receiver<Result<Reply, NodeError>>) {
     let now = Instant::now();
-    let compact = |revision| Command::Compact { revision };
-    let mut builder = BatchBuilder::new();
-    let mut waiters = Vec::new();
-    let mut clients = Vec::new();
-    for (revision, patience) in [(1, 5), (2, 0), (3, 5), (4, 5)] {
-        let (reply, client) = oneshot::channel();
-        builder.push(&compact(revision));
-        let deadline = now + Duration::from_secs(patience);
-        waiters.push(Waiter { deadline, reply });
-        clients.push(client);
-    }
-    let mut batch = Batch {
-        bytes: builder.finish(),
-        waiters,
-        deadline: now + Duration::from_secs(5),
-    };
-    let left = |batch: &Batch| {
-        assert_eq!(batch.bytes[0], COMMAND_FORMAT_VERSION);
-        let commands = decode_batch(batch.bytes.clone()).unwrap();
-        assert_eq!(commands.len(), batch.waiters.len());
-        commands
-    };
-    // The third client has gone, the second is late.
-    clients.remove(2);
-    batch.leave_out_the_late(now);
-    assert_eq!(left(&batch), [compact(1), compact(4)]);
-    batch.leave_out_the_late(now + Duration::from_secs(6));
-    assert_eq!(left(&batch), []);
+    let (reply, client) = oneshot::channel();
+    let mut batch = Batch::new(now);
+    let command = Command::PublishMember(MemberAttributes {
+        node: 1,
+        name: "for somebody else to understand".to_owned(),
+        client_urls: Vec::new(),
+    });
+    batch.push(&command, now + Duration::from_secs(30), reply);
+    assert!(batch.close());
+    (batch, client)
 }
 
 fn client(network: &MemoryNetwork) -> Client {
@@ -75,7 +48,8 @@ fn client(network: &MemoryNetwork) -> Client {
 
 #[tokio::test]
 async fn a_leader_that_cannot_be_dialled_took_nothing() {
-    let sent = send(client(&MemoryNetwork::default()), &batch()).await;
+    let (batch, _waits) = batch();
+    let sent = send(client(&MemoryNetwork::default()), &batch).await;
     assert!(matches!(sent, Sent::NotTaken));
 }
 
@@ -91,12 +65,13 @@ async fn a_connection_that_breaks_after_the_batch_was_sent_leaves_it_unknown() {
             let mut stream = listener.accept().await.unwrap();
             counter.fetch_add(1, Ordering::Relaxed);
             let mut seen = Vec::new();
-            while !seen.windows(7).any(|window| window == b"a batch") {
+            while !seen.windows(8).any(|window| window == b"somebody") {
                 assert!(stream.read_buf(&mut seen).await.unwrap() > 0);
             }
         }
     });
-    let sent = send(client(&network), &batch()).await;
+    let (batch, _waits) = batch();
+    let sent = send(client(&network), &batch).await;
     assert!(matches!(sent, Sent::Failed(NodeError::TimeoutLeaderFail)));
     assert_eq!(connections.load(Ordering::Relaxed), 1, "sent once");
     leader.abort();
