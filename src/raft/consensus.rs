@@ -167,7 +167,7 @@ impl Consensus {
             inner: Arc::new(inner),
         };
         tokio::spawn(membership::follow_addresses(
-            consensus.inner.raft.metrics(),
+            consensus.inner.raft.server_metrics(),
             consensus.inner.links.clone(),
         ));
         Ok(consensus)
@@ -464,20 +464,16 @@ impl Consensus {
         status
     }
 
-    /// Returns the reason when consensus stops; waits while it runs.
+    /// Returns the reason when consensus stops; waits while it runs. It is woken by changes of
+    /// leadership, not by every entry as it would be by all metrics; they end together.
     pub async fn stopped(&self) -> String {
-        let mut metrics = self.inner.raft.metrics();
-        loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
-                return match fatal {
-                    Fatal::StorageError(error) => error.to_string(),
-                    Fatal::Panicked => "a panic in consensus".to_owned(),
-                    Fatal::Stopped => "consensus stopped".to_owned(),
-                };
-            }
-            if metrics.changed().await.is_err() {
-                return "consensus is gone".to_owned();
-            }
+        let mut alive = self.inner.raft.server_metrics();
+        while alive.changed().await.is_ok() {}
+        match &self.inner.raft.metrics().borrow_watched().running_state {
+            Err(Fatal::StorageError(error)) => error.to_string(),
+            Err(Fatal::Panicked) => "a panic in consensus".to_owned(),
+            Err(Fatal::Stopped) => "consensus stopped".to_owned(),
+            Ok(()) => "consensus is gone".to_owned(),
         }
     }
 

@@ -21,8 +21,9 @@ use bytes::Bytes;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::metrics::RaftServerMetrics;
 use openraft::raft::{ClientWriteResponse, Precondition};
-use openraft::{ChangeMembers, EntryPayload, RaftMetrics};
+use openraft::{ChangeMembers, EntryPayload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -160,9 +161,10 @@ impl Census for WeakConsensus {
     }
 }
 
-/// Lets the connections know where members are now; ends with consensus.
+/// Lets the connections know where members are now; ends with consensus. (All metrics change with every
+/// entry, these do not.)
 pub(super) async fn follow_addresses(
-    mut metrics: WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
+    mut metrics: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
     links: Links,
 ) {
     let mut seen = None;
