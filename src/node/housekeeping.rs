@@ -1,8 +1,8 @@
 //! What a member does on its own, ten times a second: snapshots, purge of the log, laggards, and
-//! giving up leadership when its disk hangs.
+//! giving up leadership when its disk hangs or its state stands still.
 
 use crate::raft::{Consensus, Role, Sends, Status};
-use crate::types::NodeId;
+use crate::types::{NodeId, Position};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -25,6 +25,9 @@ const LAG_SNAPSHOTS_MAX: u64 = 4;
 const LAG_WATCHED: Duration = Duration::from_secs(1);
 /// Memtables waiting to be flushed at which the store counts as slow.
 const IMMUTABLE_MEMTABLES_SLOW: u64 = 2;
+/// Election timeouts that the same entries may take to be applied before a leader gives up: one entry of
+/// a million deletions takes seconds on every member, a log that stands still does not.
+const APPLY_PATIENCE: u32 = 4;
 /// Pause between two kicks of the same laggard, and between two attempts to abdicate.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +41,7 @@ pub(super) struct Housekeeping {
     /// How far each laggard was behind, and when.
     lags: BTreeMap<NodeId, (u64, Instant)>,
     last_abdication: Option<Instant>,
+    standstill: Standstill,
 }
 
 /// Where the log stood when the last snapshot was asked for.
@@ -63,6 +67,7 @@ impl Housekeeping {
             last_kick: None,
             lags: BTreeMap::new(),
             last_abdication: None,
+            standstill: Standstill::default(),
         }
     }
 
@@ -190,30 +195,52 @@ impl Housekeeping {
     }
 
     /// A leader whose disk hangs would keep its power, because heartbeats need no disk. It asks
-    /// the most advanced voter to take over.
+    /// the most advanced voter to take over. The state may hang where the log does not: its engine stops
+    /// writers that its disk cannot follow. Then nothing is answered, and so nothing new is logged either.
     async fn abdicate_if_stalled(&mut self, status: &Status) -> std::io::Result<()> {
         let limit = self.consensus.timers().election;
-        let stalled = self
-            .consensus
-            .log()
-            .oldest_pending()
-            .is_some_and(|age| age > limit);
+        let pending = self.consensus.log().oldest_pending();
+        let index = |at: Option<Position>| at.map_or(0, |at| at.index);
+        let (applied, committed) = (index(status.applied), index(status.committed));
+        let unapplied = self.standstill.age(applied, committed, Instant::now());
+        let stalls = if pending.is_some_and(|age| age > limit) {
+            "log"
+        } else if unapplied > limit * APPLY_PATIENCE {
+            "state"
+        } else {
+            return Ok(());
+        };
         let waited = self
             .last_abdication
             .is_none_or(|last| last.elapsed() > limit * 4);
         if status.role == Role::Leader
-            && stalled
             && waited
             && let Some(successor) = successor(status)
         {
             tracing::warn!(
                 successor = format!("{successor:x}"),
-                "the log's disk stalls: giving up leadership"
+                "the {stalls} stands still: giving up leadership"
             );
             self.last_abdication = Some(Instant::now());
             self.consensus.transfer_leadership(successor).await?;
         }
         Ok(())
+    }
+}
+
+/// Since when nothing is applied, though there is something to apply.
+#[derive(Default)]
+struct Standstill(Option<(u64, Instant)>);
+
+impl Standstill {
+    fn age(&mut self, applied: u64, committed: u64, now: Instant) -> Duration {
+        match self.0 {
+            Some((at, since)) if at == applied && committed > applied => now - since,
+            _ => {
+                self.0 = Some((applied, now));
+                Duration::ZERO
+            }
+        }
     }
 }
 
@@ -263,7 +290,7 @@ impl Kick {
 }
 
 fn laggards(status: &Status, target: u64) -> Vec<NodeId> {
-    let behind = |at: &Option<crate::types::Position>| at.map_or(0, |at| at.index) < target;
+    let behind = |at: &Option<Position>| at.map_or(0, |at| at.index) < target;
     status
         .matched
         .iter()
@@ -326,6 +353,23 @@ mod tests {
         assert_eq!(purge(Some(60), LOG_BYTES_MAX - 1), 60);
         assert_eq!(purge(Some(60), LOG_BYTES_MAX), 100);
         assert_eq!(purge(Some(160), 0), 100, "it needs nothing that would go");
+    }
+
+    #[test]
+    fn the_state_stands_still_only_if_there_is_something_to_apply() {
+        let begun = Instant::now();
+        let mut standstill = Standstill::default();
+        let mut age = |applied, committed, seconds| {
+            let now = begun + Duration::from_secs(seconds);
+            standstill.age(applied, committed, now).as_secs()
+        };
+        assert_eq!(age(7, 7, 0), 0);
+        assert_eq!(age(7, 7, 100), 0, "nothing to do");
+        assert_eq!(age(7, 9, 101), 1, "since it had last nothing to do");
+        assert_eq!(age(7, 12, 103), 3);
+        assert_eq!(age(8, 12, 104), 0, "it goes on");
+        assert_eq!(age(8, 12, 106), 2);
+        assert_eq!(age(12, 12, 107), 0);
     }
 
     #[test]
