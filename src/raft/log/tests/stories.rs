@@ -217,7 +217,8 @@ fn many_operations_share_one_sync_and_complete_in_order() {
 
 #[test]
 fn after_a_failed_sync_nothing_succeeds_and_nothing_is_retried() {
-    for log in [open, open_threaded] {
+    // The thread that prepares segments may have a sync of its own under way.
+    for (log, under_way) in [open, open_threaded].into_iter().zip([0, 1]) {
         let disk = MemoryDisk::default();
         let log = log(&disk).unwrap();
         append(&log, entries(1, 0..1)).unwrap();
@@ -242,7 +243,8 @@ fn after_a_failed_sync_nothing_succeeds_and_nothing_is_retried() {
         assert!(log.purge(at(1, 0)).is_err());
         assert!(log.read(0, 1, 1).is_err());
         assert!(log.close().is_err());
-        assert_eq!(disk.syncs(), syncs, "no sync after the failed one");
+        let more = disk.syncs() - syncs;
+        assert!(more <= under_way, "{more} syncs after the failed one");
     }
 }
 
