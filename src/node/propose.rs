@@ -66,6 +66,7 @@ impl Proposer {
             waiting,
             forwarded,
             held: None,
+            others_first: false,
             queued_bytes: queued_bytes.clone(),
             carrier: Carrier::new(consensus, links),
             left_behind: JoinSet::new(),
@@ -143,6 +144,7 @@ pub(super) struct Batcher {
     forwarded: mpsc::Receiver<ForwardCall>,
     /// Did not fit into the last batch.
     held: Option<ForwardCall>,
+    others_first: bool,
     queued_bytes: Arc<AtomicUsize>,
     carrier: Carrier,
     /// Batches that were sent to a leader which is none any more, and may still be answered.
@@ -178,25 +180,44 @@ impl Batcher {
     async fn next(&mut self) -> Option<Batch> {
         loop {
             let mut batch = Batch::new(Instant::now());
-            match self.held.take() {
-                Some(call) => take_first(&mut batch, call),
-                None => tokio::select! {
+            if self.held.is_none() {
+                tokio::select! {
                     proposal = self.waiting.recv() => self.push(&mut batch, proposal?),
-                    Some(call) = self.forwarded.recv() => take_first(&mut batch, call),
-                },
+                    Some(call) = self.forwarded.recv() => self.held = Some(call),
+                }
             }
-            while self.held.is_none()
-                && let Ok(call) = self.forwarded.try_recv()
-            {
-                self.held = batch.splice(call).err();
-            }
-            while !batch.is_full()
-                && let Ok(proposal) = self.waiting.try_recv()
-            {
-                self.push(&mut batch, proposal);
+            // Each can fill a batch alone: they take turns in going first.
+            self.others_first = !self.others_first;
+            if self.others_first {
+                self.take_forwarded(&mut batch);
+                self.take_waiting(&mut batch);
+            } else {
+                self.take_waiting(&mut batch);
+                self.take_forwarded(&mut batch);
             }
             if batch.close() {
                 return Some(batch);
+            }
+        }
+    }
+
+    fn take_waiting(&mut self, batch: &mut Batch) {
+        while !batch.is_full()
+            && let Ok(proposal) = self.waiting.try_recv()
+        {
+            self.push(batch, proposal);
+        }
+    }
+
+    /// As long as there is room; what finds none is held for the next batch.
+    fn take_forwarded(&mut self, batch: &mut Batch) {
+        let next = |held: &mut Option<ForwardCall>, queue: &mut mpsc::Receiver<ForwardCall>| {
+            held.take().or_else(|| queue.try_recv().ok())
+        };
+        while let Some(call) = next(&mut self.held, &mut self.forwarded) {
+            if let Err(call) = batch.splice(call) {
+                self.held = Some(call);
+                return;
             }
         }
     }
@@ -206,10 +227,4 @@ impl Batcher {
             .fetch_sub(proposal.bytes, Ordering::Relaxed);
         batch.push(&proposal.command, proposal.deadline, proposal.reply);
     }
-}
-
-/// A batch that is empty takes any.
-fn take_first(batch: &mut Batch, call: ForwardCall) {
-    let taken = batch.splice(call);
-    debug_assert!(taken.is_ok(), "there is room");
 }
