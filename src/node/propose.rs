@@ -16,13 +16,14 @@
 
 mod batch;
 mod carrier;
+mod intake;
 
 use super::NodeError;
 use super::weight::{is_urgent, weight};
 use crate::raft::{Consensus, ForwardCall, Links};
 use crate::state_machine::{Command, Reply};
-use batch::Batch;
 use carrier::Carrier;
+use intake::{Intake, Proposal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -37,13 +38,6 @@ const QUEUE_URGENT_MAX: usize = 1024;
 pub(super) const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Batches that may wait aside for a former leader's answer.
 const LEFT_BEHIND_MAX: usize = 16;
-
-struct Proposal {
-    command: Command,
-    bytes: usize,
-    deadline: Instant,
-    reply: oneshot::Sender<Result<Reply, NodeError>>,
-}
 
 /// The handlers' end of the queue.
 #[derive(Clone)]
@@ -63,11 +57,7 @@ impl Proposer {
         let (queue, waiting) = mpsc::channel(QUEUE_COMMANDS_MAX + QUEUE_URGENT_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let batcher = Batcher {
-            waiting,
-            forwarded,
-            held: None,
-            others_first: false,
-            queued_bytes: queued_bytes.clone(),
+            intake: Intake::new(waiting, queued_bytes.clone(), forwarded),
             carrier: Carrier::new(consensus, links),
             left_behind: JoinSet::new(),
         };
@@ -139,13 +129,7 @@ impl Proposer {
 
 /// The other end: forms batches and sends them.
 pub(super) struct Batcher {
-    waiting: mpsc::Receiver<Proposal>,
-    /// From other members.
-    forwarded: mpsc::Receiver<ForwardCall>,
-    /// Did not fit into the last batch.
-    held: Option<ForwardCall>,
-    others_first: bool,
-    queued_bytes: Arc<AtomicUsize>,
+    intake: Intake,
     carrier: Carrier,
     /// Batches that were sent to a leader which is none any more, and may still be answered.
     left_behind: JoinSet<()>,
@@ -154,7 +138,7 @@ pub(super) struct Batcher {
 impl Batcher {
     /// Runs until every [`Proposer`] is gone.
     pub(super) async fn run(mut self) {
-        while let Some(mut batch) = self.next().await {
+        while let Some(mut batch) = self.intake.next().await {
             let carrier = self.carrier.clone();
             let mut carried = Box::pin(async move {
                 let outcome = carrier.carry_out(&mut batch).await;
@@ -173,58 +157,5 @@ impl Batcher {
             }
             while self.left_behind.try_join_next().is_some() {}
         }
-    }
-
-    /// Everything that waits, as soon as something does, up to the limits of a batch and without what
-    /// nobody waits for.
-    async fn next(&mut self) -> Option<Batch> {
-        loop {
-            let mut batch = Batch::new(Instant::now());
-            if self.held.is_none() {
-                tokio::select! {
-                    proposal = self.waiting.recv() => self.push(&mut batch, proposal?),
-                    Some(call) = self.forwarded.recv() => self.held = Some(call),
-                }
-            }
-            // Each can fill a batch alone: they take turns in going first.
-            self.others_first = !self.others_first;
-            if self.others_first {
-                self.take_forwarded(&mut batch);
-                self.take_waiting(&mut batch);
-            } else {
-                self.take_waiting(&mut batch);
-                self.take_forwarded(&mut batch);
-            }
-            if batch.close() {
-                return Some(batch);
-            }
-        }
-    }
-
-    fn take_waiting(&mut self, batch: &mut Batch) {
-        while !batch.is_full()
-            && let Ok(proposal) = self.waiting.try_recv()
-        {
-            self.push(batch, proposal);
-        }
-    }
-
-    /// As long as there is room; what finds none is held for the next batch.
-    fn take_forwarded(&mut self, batch: &mut Batch) {
-        let next = |held: &mut Option<ForwardCall>, queue: &mut mpsc::Receiver<ForwardCall>| {
-            held.take().or_else(|| queue.try_recv().ok())
-        };
-        while let Some(call) = next(&mut self.held, &mut self.forwarded) {
-            if let Err(call) = batch.splice(call) {
-                self.held = Some(call);
-                return;
-            }
-        }
-    }
-
-    fn push(&self, batch: &mut Batch, proposal: Proposal) {
-        self.queued_bytes
-            .fetch_sub(proposal.bytes, Ordering::Relaxed);
-        batch.push(&proposal.command, proposal.deadline, proposal.reply);
     }
 }
