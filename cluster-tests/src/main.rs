@@ -62,6 +62,9 @@ enum Command {
         /// Only these.
         #[arg(long, value_enum, value_delimiter = ',')]
         only: Vec<Scenario>,
+        /// Of the loads in a closed loop only those: put:64, get:256. They need no etcd to be of use.
+        #[arg(long, value_delimiter = ',')]
+        loads: Vec<String>,
         /// Where table and curves go.
         #[arg(long, default_value = "target/bench")]
         dir: PathBuf,
@@ -259,6 +262,7 @@ fn run(arguments: Arguments) -> Result<()> {
             seconds,
             quick,
             only,
+            loads,
             dir,
         } => {
             let usual = if quick {
@@ -280,6 +284,7 @@ fn run(arguments: Arguments) -> Result<()> {
                     Peer::None => vec![System::Quorate, System::Empty],
                 },
                 peer_binary: peer_bin,
+                loads,
                 dir,
             };
             drop(runtime);

@@ -64,6 +64,8 @@ pub struct Plan {
     pub systems: Vec<System>,
     /// The etcd to compare with, if not the one on the path.
     pub peer_binary: Option<PathBuf>,
+    /// Of the closed loops only those, by `call:clients`; none: all.
+    pub loads: Vec<String>,
     /// The report goes here, data meanwhile too.
     pub dir: PathBuf,
 }
@@ -78,6 +80,7 @@ impl Plan {
             },
             duration: self.duration,
             quick: self.quick,
+            loads: self.loads.clone(),
             dir: self.dir.clone(),
         }
     }

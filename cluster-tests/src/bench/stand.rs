@@ -24,6 +24,8 @@ pub struct Stand {
     pub duration: Duration,
     /// Less of everything: to see whether something is badly off.
     pub quick: bool,
+    /// Of the closed loops only those, by `call:clients`; none: all.
+    pub loads: Vec<String>,
     pub dir: PathBuf,
 }
 

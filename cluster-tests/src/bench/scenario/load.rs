@@ -4,7 +4,7 @@ use crate::bench::System;
 use crate::bench::figures::{Figures, Unit};
 use crate::bench::load::{Call, Keys, KvCaller, closed_loop};
 use crate::bench::stand::{Running, Stand};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -26,13 +26,14 @@ const CELLS: &[(Call, usize)] = &[
 ];
 
 pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
+    let cells = asked(&stand.loads)?;
     let mut figures = Figures::default();
     let mut servers = stand.start(3, &[]).await?;
     if stand.system != System::Empty {
         idle_memory(&mut servers, &mut figures).await?;
         servers.fill(KEYS, 0).await?;
     }
-    for &(call, clients) in CELLS {
+    for (call, clients) in cells {
         // An empty handler takes a put for a get: its answer is as long.
         let is_new = stand.system != System::Empty || matches!(call, Call::Put | Call::Get);
         if is_new {
@@ -44,6 +45,21 @@ pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
         figures.add("one fsync", Unit::Micros, fsync.as_secs_f64() * 1e6);
     }
     Ok(figures)
+}
+
+/// The cells of these names, in the order of [`CELLS`]; all without any.
+fn asked(names: &[String]) -> Result<Vec<(Call, usize)>> {
+    let name = |(call, clients): &(Call, usize)| format!("{}:{clients}", call.name());
+    if let Some(unknown) = names
+        .iter()
+        .find(|asked| !CELLS.iter().any(|cell| name(cell) == **asked))
+    {
+        let all: Vec<String> = CELLS.iter().map(name).collect();
+        bail!("there is no load {unknown}; there are {}", all.join(", "));
+    }
+    let mut cells = CELLS.to_vec();
+    cells.retain(|cell| names.is_empty() || names.contains(&name(cell)));
+    Ok(cells)
 }
 
 /// Nobody has asked anything yet.
