@@ -153,6 +153,11 @@ impl Store {
         }
     }
 
+    /// What a read has met that is not what was written, if any has.
+    pub fn damage(&self) -> Option<&str> {
+        self.engine.damage()
+    }
+
     pub fn meters(&self) -> &Arc<StoreMeters> {
         &self.meters
     }
@@ -225,6 +230,15 @@ impl Store {
     /// Refuses a directory of a newer format, and writes nothing.
     pub fn check_format(dir: &Path) -> Result<(), Error> {
         Ok(Engine::check_format(dir)?)
+    }
+
+    /// Reads every row of a checkpoint. What it met that is not what was written, if anything.
+    pub fn damage_in(dir: &Path) -> Result<Option<String>, Error> {
+        let engine = Engine::open_read_only(dir, &EngineOptions::small())?;
+        match (engine.read_all(), engine.damage()) {
+            (Err(_), Some(damage)) => Ok(Some(damage.to_owned())),
+            (read, _) => Ok(read.map(|()| None)?),
+        }
     }
 
     /// Reads, from inside a checkpoint, how far it goes.

@@ -201,7 +201,7 @@ impl Opened {
             links.meters().clone(),
             !is_pristine,
             env.threads.worker("inspect")?,
-            halt,
+            halt.clone(),
         );
         let mut tasks = JoinSet::new();
         for listener in listeners {
@@ -259,7 +259,8 @@ impl Opened {
         let reconfigurer = Reconfigurer::new(consensus.clone(), me.node, rules);
         service.set_consensus(consensus.clone(), Arc::new(reconfigurer.clone()));
         tasks.spawn(reconfigurer.clone().promote_when_ready());
-        tasks.spawn(Housekeeping::new(consensus.clone(), sends, config.snapshot_count).run());
+        let housekeeping = Housekeeping::new(consensus.clone(), sends, config.snapshot_count, halt);
+        tasks.spawn(housekeeping.run());
         tasks.spawn(probe(consensus.clone(), links.clone()));
         let sweeper = Sweeper::new(consensus.store().clone(), env.threads.worker("sweeper")?);
         tasks.spawn(sweeper.clone().run());
@@ -310,6 +311,8 @@ impl Opened {
                     tracing::warn!(%error, "the data directory is not marked as incomplete");
                 }
             }
+            // Its log is whole: what it leads it can hand over.
+            End::Halted(Halt::StateDamaged(_)) => hand_over(&consensus).await,
             End::Halted(Halt::NewerFormat(_)) | End::Fatal(_) => {}
         }
         hub.close();
@@ -332,7 +335,7 @@ impl Opened {
 enum End {
     Asked,
     Removed,
-    /// By what a peer said.
+    /// By what a peer said, or by its disk.
     Halted(Halt),
     Fatal(String),
 }

@@ -1,10 +1,11 @@
-//! What a member does on its own, ten times a second: snapshots, purge of the log, laggards, and
-//! giving up leadership when its disk hangs or its state stands still.
+//! What a member does on its own, ten times a second: snapshots, purge of the log, laggards, giving up
+//! leadership when its disk hangs or its state stands still, and stopping when its state is damaged.
 
-use crate::raft::{Consensus, Role, Sends, Status};
+use crate::raft::{Consensus, Halt, Role, Sends, Status};
 use crate::types::{NodeId, Position};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -42,6 +43,7 @@ pub(super) struct Housekeeping {
     lags: BTreeMap<NodeId, (u64, Instant)>,
     last_abdication: Option<Instant>,
     standstill: Standstill,
+    halt: mpsc::Sender<Halt>,
 }
 
 /// Where the log stood when the last snapshot was asked for.
@@ -51,7 +53,13 @@ struct Progress {
 }
 
 impl Housekeeping {
-    pub(super) fn new(consensus: Consensus, sends: Sends, snapshot_entries: u64) -> Self {
+    /// `halt` takes a reason to stop the process.
+    pub(super) fn new(
+        consensus: Consensus,
+        sends: Sends,
+        snapshot_entries: u64,
+        halt: mpsc::Sender<Halt>,
+    ) -> Self {
         let status = consensus.status();
         let index = status.snapshot.map_or(0, |at| at.index);
         let last_snapshot = Progress {
@@ -68,6 +76,7 @@ impl Housekeeping {
             lags: BTreeMap::new(),
             last_abdication: None,
             standstill: Standstill::default(),
+            halt,
         }
     }
 
@@ -97,9 +106,16 @@ impl Housekeeping {
     }
 
     /// RocksDB stops writers at four memtables that wait for their flush; long before that apply
-    /// leaves Raft's thread.
+    /// leaves Raft's thread. Rows that cannot be read end the member, as a damaged page ends etcd: what it
+    /// would answer without them nobody knows, and somebody has to replace it.
     fn watch_store(&self) {
-        let sizes = self.consensus.store().load().sizes();
+        let store = self.consensus.store().load();
+        let damage = store.damage().map(str::to_owned);
+        if let Some(damage) = damage.or_else(|| self.sends.damage()) {
+            // There is one place: another reason to stop is as good.
+            self.halt.try_send(Halt::StateDamaged(damage)).ok();
+        }
+        let sizes = store.sizes();
         // An unreadable property is no reason to trust the store.
         let slow = sizes.map_or(true, |sizes| {
             sizes.stalled || sizes.immutable_memtables >= IMMUTABLE_MEMTABLES_SLOW

@@ -1,4 +1,4 @@
-//! Why a peer's message stops this member.
+//! Why a member stops itself: what a peer's message told it, or what its disk no longer holds.
 
 /// Told to whoever stops the process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,4 +10,10 @@ pub enum Halt {
     /// it must never vote again ([`super::receipts`]).
     #[error("{0}")]
     LogLost(String),
+    /// A row of the state cannot be read any more, and will not get readable: what RocksDB said.
+    #[error(
+        "its state on disk is damaged ({0}); remove this member from the cluster and add it again with an \
+         empty data directory"
+    )]
+    StateDamaged(String),
 }

@@ -1,4 +1,5 @@
-//! Which snapshots are on their way to a member: what follows them in the log must stay.
+//! Which snapshots are on their way to a member: what follows them in the log must stay. And whether one
+//! could not be read that was to be sent.
 //!
 //! openraft keeps log entries that are in flight, never those that a member will need once its
 //! snapshot has arrived. Under load the log would be purged past the snapshot's end before that, and
@@ -22,6 +23,7 @@ pub struct Sends {
 struct Table {
     next: u64,
     sends: Vec<Transfer>,
+    damage: Option<String>,
 }
 
 struct Transfer {
@@ -55,6 +57,15 @@ impl Sends {
             sends: self.clone(),
             number,
         }
+    }
+
+    /// What was to be sent is not what this member wrote once.
+    pub(super) fn found_damage(&self, what: String) {
+        self.lock().damage.get_or_insert(what);
+    }
+
+    pub fn damage(&self) -> Option<String> {
+        self.lock().damage.clone()
     }
 
     /// Entries after this index are needed by somebody who is getting, or just got, a snapshot.

@@ -2,6 +2,7 @@
 
 use super::sends::Sends;
 use crate::env::{Disk, DiskFile, Worker};
+use crate::mvcc::Store;
 use crc_fast::{CrcAlgorithm, Digest};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -119,10 +120,19 @@ impl SnapshotDir {
         self.inner.remove_on_drop.store(true, Ordering::Relaxed);
     }
 
-    /// CRC-32C of each file, in order. Reads everything once; blocking.
+    /// CRC-32C of each file, in order, once all rows in them were read: the files are the member's own
+    /// (links), and what its disk has done to them nobody is to take over. Reads everything twice; blocking.
+    ///
+    /// # Errors
+    /// Something cannot be read. [`Sends::damage`] tells of damage.
     pub fn checksums(&self) -> io::Result<&[u32]> {
         if let Some(known) = self.inner.checksums.get() {
             return Ok(known);
+        }
+        if let Some(damage) = Store::damage_in(&self.data_dir()).map_err(io::Error::other)? {
+            let told = format!("the state to be sent is damaged: {damage}");
+            self.sends().found_damage(damage);
+            return Err(io::Error::other(told));
         }
         let mut sums = Vec::with_capacity(self.inner.files.len());
         for file in &self.inner.files {

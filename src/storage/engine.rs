@@ -2,13 +2,15 @@
 
 use super::keys::Family;
 use super::options::{EngineOptions, FILE_BYTES, durable_only, unlogged, wait_for_flush};
-use super::view::View;
+use super::view::{Bounds, Scan, View};
 use super::{Batch, Error, format};
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, CompactOptions, DB, LiveFile, WaitForCompactOptions, properties};
+use rocksdb::{
+    ColumnFamily, CompactOptions, DB, ErrorKind, LiveFile, WaitForCompactOptions, properties,
+};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Invariant: nothing is ever written with a write-ahead log (mixing the two breaks the atomic
 /// flush), and the history floor never falls while the engine is open.
@@ -17,6 +19,7 @@ pub struct Engine {
     dir: PathBuf,
     history_floor: Arc<AtomicI64>,
     settles: bool,
+    damage: OnceLock<String>,
 }
 
 /// Kept open where only a few rows are read. RocksDB opens no more than 16 at once then.
@@ -49,6 +52,7 @@ impl Engine {
             dir: dir.to_owned(),
             history_floor,
             settles: options.settles,
+            damage: OnceLock::new(),
         };
         engine.settle(Ok(()))?;
         Ok(engine)
@@ -92,6 +96,7 @@ impl Engine {
             dir: dir.to_owned(),
             history_floor,
             settles: false,
+            damage: OnceLock::new(),
         })
     }
 
@@ -107,6 +112,33 @@ impl Engine {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The first time that a read met bytes that are not those that were written: what RocksDB said. It
+    /// will not get better.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.get().map(String::as_str)
+    }
+
+    /// Reads every row.
+    pub fn read_all(&self) -> Result<(), Error> {
+        let view = self.latest();
+        for family in Family::ALL {
+            let mut cursor = view.cursor(family, Bounds::default(), Scan::Bulk)?;
+            while cursor.key().is_some() {
+                cursor.advance()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A read failed.
+    pub(super) fn unread(&self, action: &'static str, source: rocksdb::Error) -> Error {
+        if source.kind() == ErrorKind::Corruption {
+            // Others may have met it at the same time.
+            self.damage.set(source.to_string()).ok();
+        }
+        Error::Engine { action, source }
     }
 
     pub(super) fn family(&self, family: Family) -> &ColumnFamily {
@@ -279,7 +311,9 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{Bounds, Scan, keys};
+    use crate::env::disk::{read_file, write_file_durably};
+    use crate::env::disk_real::RealDisk;
+    use crate::storage::keys;
 
     #[test]
     fn rows_that_come_in_order_leave_many_files_until_the_last_are_joined() {
@@ -311,6 +345,33 @@ mod tests {
             cursor.advance().unwrap();
         }
         assert_eq!(rows, 42);
+    }
+
+    #[test]
+    fn bytes_that_are_not_those_written_are_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), &EngineOptions::small()).unwrap();
+        let mut batch = engine.batch();
+        batch.put(Family::Events, &keys::event(2, 0), &[7; 4096]);
+        engine.write(batch).unwrap();
+        engine.flush().unwrap();
+        let file = engine.db.live_files().unwrap().remove(0).name;
+        drop(engine);
+        let path = dir.path().join(file.trim_start_matches('/'));
+        let mut bytes = read_file(&RealDisk, &path).unwrap().unwrap();
+        bytes[20] ^= 1;
+        write_file_durably(&RealDisk, &path, &bytes).unwrap();
+        let engine = Engine::open(dir.path(), &EngineOptions::small()).unwrap();
+        let key = keys::event(2, 0);
+        let latest = engine.latest();
+        assert!(latest.get(Family::Meta, &key).is_ok());
+        assert_eq!(engine.damage(), None);
+        assert!(latest.get(Family::Events, &key).is_err());
+        assert!(
+            engine.damage().unwrap().contains("Corruption"),
+            "{:?}",
+            engine.damage()
+        );
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl<'a> View<'a> {
             Some(snapshot) => snapshot.get_pinned_cf(&handle, key),
             None => self.engine.db.get_pinned_cf(&handle, key),
         };
-        Ok(found.map_err(Error::engine("read a row"))?.map(Pinned))
+        let found = found.map_err(|error| self.engine.unread("read a row", error));
+        Ok(found?.map(Pinned))
     }
 
     /// A cursor that stands on the first row of `bounds`.
@@ -91,7 +92,10 @@ impl<'a> View<'a> {
             Some(snapshot) => snapshot.raw_iterator_cf_opt(&handle, options),
             None => self.engine.db.raw_iterator_cf_opt(&handle, options),
         };
-        let mut cursor = Cursor { inner };
+        let mut cursor = Cursor {
+            engine: self.engine,
+            inner,
+        };
         cursor.seek(&bounds.lower)?;
         Ok(cursor)
     }
@@ -99,6 +103,7 @@ impl<'a> View<'a> {
 
 /// Walks the rows of one family in key order.
 pub struct Cursor<'a> {
+    engine: &'a Engine,
     inner: DBRawIteratorWithThreadMode<'a, rocksdb::DB>,
 }
 
@@ -129,6 +134,7 @@ impl Cursor<'_> {
         if self.inner.valid() {
             return Ok(());
         }
-        self.inner.status().map_err(Error::engine("scan rows"))
+        let status = self.inner.status();
+        status.map_err(|error| self.engine.unread("scan rows", error))
     }
 }

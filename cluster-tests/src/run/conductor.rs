@@ -11,17 +11,19 @@ use super::progress::Audience;
 use super::sampler::{Leadership, Sampler};
 use super::site::Site;
 use super::words::{describe, struck};
+use crate::cluster::local::PATIENCE;
 use crate::history::timeline::Window;
+use crate::observe::PATIENCE as ANSWER_PATIENCE;
 use crate::schedule::cast::Cast;
 use crate::schedule::effect::{World, effect};
 use crate::schedule::fault::{Change, Fault};
 use crate::schedule::{LastAct, Schedule, Step};
 use crate::workload::client::Ground;
 use crate::workload::{observer, watcher};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +108,8 @@ pub struct Conductor {
     operator: Operator,
     /// Members whose disk was damaged, by which step and nemesis: one that does not run on is replaced.
     damaged: BTreeMap<usize, (usize, String)>,
+    /// Those of them that could read all that they hold.
+    whole: BTreeSet<usize>,
     trouble: Vec<String>,
 }
 
@@ -123,6 +127,7 @@ impl Conductor {
             deeds: Deeds::new(site, &ground.members),
             operator: Operator::new(&ground.members),
             damaged: BTreeMap::new(),
+            whole: BTreeSet::new(),
             trouble: Vec::new(),
         }
     }
@@ -154,6 +159,7 @@ impl Conductor {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut interrupted = false;
         let mut interruption = audience.interruption();
+        let mut done_since = None;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -190,9 +196,32 @@ impl Conductor {
             let over = Duration::from_millis(schedule.ends_ms) <= elapsed;
             let all = steps.peek().is_none() && last_act.is_none();
             if done && (interrupted || (over && all)) {
-                return interrupted;
+                let since: Instant = *done_since.get_or_insert_with(Instant::now);
+                match self.examine().await {
+                    Ok(()) => return interrupted,
+                    // It is about to end, and is replaced then.
+                    Err(_) if since.elapsed() < PATIENCE => {}
+                    Err(error) => {
+                        self.complain(format!("{error:#}"));
+                        return interrupted;
+                    }
+                }
             }
         }
+    }
+
+    /// Has those that were damaged read all that they hold, as an operator would: what nobody has met yet is
+    /// met while there is somebody to replace whoever falls by it.
+    async fn examine(&mut self) -> Result<()> {
+        for &node in self.damaged.keys() {
+            if !self.whole.contains(&node) {
+                let mut observer = self.site.observer(node).await?;
+                let look = observer.look(true, ANSWER_PATIENCE).await;
+                look.with_context(|| format!("n{node} was damaged, and does not read all"))?;
+                self.whole.insert(node);
+            }
+        }
+        Ok(())
     }
 
     /// Members that joined are watched and asked like the others.

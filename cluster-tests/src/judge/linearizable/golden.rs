@@ -119,7 +119,8 @@ fn it_agrees_with_all_published_histories() {
         let (steps, spans) = read(&text, &mut values);
         let apply = |call: usize, state| steps[call].apply(state, &values);
         let mut budget = super::KEY_BUDGET;
-        let outcome = search(&spans, &[], ABSENT, &apply, &mut budget);
+        let hides: Vec<bool> = steps.iter().map(Step::hides).collect();
+        let outcome = search(&spans, &[], &hides, ABSENT, &apply, &mut budget);
         assert_ne!(outcome, Outcome::OverBudget, "{name}");
         let legal = outcome == Outcome::Legal;
         assert_eq!(legal, is_yes(wanted), "{name}");

@@ -180,7 +180,8 @@ impl<'a> Unfit<'a> {
 impl Register<'_> {
     fn search(&self, budget: &mut u64) -> search::Outcome {
         let apply = |call: usize, state: State| self.steps.get(call)?.apply(state, &self.values);
-        search::search(&self.spans, &self.twins(), ABSENT, &apply, budget)
+        let hides: Vec<bool> = self.steps.iter().map(Step::hides).collect();
+        search::search(&self.spans, &self.twins(), &hides, ABSENT, &apply, budget)
     }
 
     /// By step that was not answered: the one before it, of those that ask the same.

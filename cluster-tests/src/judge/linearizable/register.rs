@@ -78,6 +78,13 @@ impl Step {
         })
     }
 
+    /// Whether it makes the same of any state.
+    pub fn hides(&self) -> bool {
+        let first = self.then.first();
+        let writes_unseen = first.is_some_and(|act| act.saw.is_none() && act.writes.is_some());
+        self.compares.is_empty() && writes_unseen
+    }
+
     /// States that it may leave behind.
     pub fn written(&self) -> impl Iterator<Item = State> + '_ {
         let otherwise = self.succeeded != Some(true);

@@ -9,7 +9,8 @@
 //!
 //! Calls without an answer have no return in the list: they may be placed anywhere after they were
 //! asked, or not at all. One that would change nothing is never placed. Of several that ask the same
-//! (*twins*), the one that was asked first is placed first: wherever another may be, it may be too.
+//! (*twins*), the one that was asked first is placed first: wherever another may be, it may be too. And none
+//! is placed right before a call that *hides* it, making the same of any state: the order works without.
 //!
 //! What makes it quick is remembering (which are placed, state): the same set in the same state leads
 //! to nothing new. The set is kept as the exclusive or of one random number of 128 bits for each call
@@ -38,16 +39,18 @@ pub enum Outcome {
 
 /// Searches an order for calls that the model `apply(call, state)` accepts; none: not in this state.
 /// Every application takes one from `budget`. `twins` says of a call without an answer which one was
-/// asked before it that is the same; it may be empty.
+/// asked before it that is the same, `hides` of a call whether it makes the same of any state; both may be
+/// empty.
 pub fn search(
     spans: &[Span],
     twins: &[Option<usize>],
+    hides: &[bool],
     initial: State,
     apply: &dyn Fn(usize, State) -> Option<State>,
     budget: &mut u64,
 ) -> Outcome {
     let mut best = None;
-    match run(spans, twins, initial, apply, budget, None, &mut best) {
+    match run(spans, twins, hides, initial, apply, budget, None, &mut best) {
         Verdict::Legal => Outcome::Legal,
         Verdict::OverBudget => Outcome::OverBudget,
         Verdict::Stuck(_) => {
@@ -56,7 +59,16 @@ pub fn search(
             let mut enough = u64::MAX;
             let (depth, stuck) = best.unwrap_or_default();
             let target = Some(depth);
-            let longest = match run(spans, twins, initial, apply, &mut enough, target, &mut None) {
+            let longest = match run(
+                spans,
+                twins,
+                hides,
+                initial,
+                apply,
+                &mut enough,
+                target,
+                &mut None,
+            ) {
                 Verdict::Stuck(order) => order,
                 Verdict::Legal | Verdict::OverBudget => Vec::new(),
             };
@@ -74,6 +86,7 @@ enum Verdict {
 fn run(
     spans: &[Span],
     twins: &[Option<usize>],
+    hides: &[bool],
     initial: State,
     apply: &dyn Fn(usize, State) -> Option<State>,
     budget: &mut u64,
@@ -100,7 +113,9 @@ fn run(
             return Verdict::Stuck(Vec::new());
         };
         if let Node::Call(call) = list.node(node) {
-            if !first_of_twins(call, &is_placed) {
+            let is_hidden = |last: &(usize, State)| !answered(last.0);
+            let hides = hides.get(call).copied().unwrap_or(false);
+            if !first_of_twins(call, &is_placed) || (hides && order.last().is_some_and(is_hidden)) {
                 at = list.after(node);
                 continue;
             }

@@ -86,7 +86,7 @@ fn is_illegal(register: &Register<'_>, steps: &[Step], kept: &[usize]) -> bool {
     };
     let mut budget = TRY_BUDGET;
     matches!(
-        search(&spans, &[], ABSENT, &apply, &mut budget),
+        search(&spans, &[], &[], ABSENT, &apply, &mut budget),
         Outcome::Illegal { .. }
     )
 }

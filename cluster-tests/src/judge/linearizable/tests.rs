@@ -150,3 +150,30 @@ fn keys_that_are_no_registers_are_left_out() {
     store.get("bank.1", "bank/1");
     assert_eq!(judged(&store.end()).verdict, Verdict::NotApplicable);
 }
+
+#[test]
+fn writes_whose_fate_is_unknown_are_not_tried_one_upon_the_other() {
+    use super::register::plain::{read, value, write};
+    let mut values = Values::default();
+    let written: Vec<State> = (0..24)
+        .map(|number| value(&mut values, NAMES[number]))
+        .collect();
+    let writes = written.iter().map(|value| (write(*value), (0, u64::MAX)));
+    // Seen long after, the last one first.
+    let reads = written.iter().rev().zip(1..);
+    let reads = reads.map(|(value, turn)| (read(*value), (100 * turn, 100 * turn + 1)));
+    let (steps, spans): (Vec<Step>, Vec<Span>) = writes.chain(reads).unzip();
+    let register = Register {
+        numbers: (0..steps.len()).collect(),
+        values,
+        steps,
+        spans,
+    };
+    let mut budget = 10_000;
+    assert_eq!(register.search(&mut budget), search::Outcome::Legal);
+}
+
+const NAMES: [&str; 24] = [
+    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s",
+    "t", "u", "v", "w", "x",
+];
