@@ -8,6 +8,7 @@ use super::snapshot_receive::{Receiver, Receiving, Refused, plausible, prepare, 
 use super::state_dir::StateDir;
 use super::type_config::{log_id_of, vote_of};
 use super::wire;
+use crate::env::disk::{read_file, write_file_durably};
 use crate::env::{Disk, Env, Worker};
 use crate::proto::peer;
 use crate::state_machine::{Entry, EntryBody, StateMachine, StateOptions};
@@ -371,4 +372,20 @@ fn what_openraft_asserts_of_a_snapshot_is_asked_first() {
     assert!(plausible(position(4, 10), &vote, position(2, 9)).is_err());
     assert!(plausible(position(3, 9), &vote, position(2, 9)).is_err());
     assert!(plausible(position(3, 5), &vote, position(2, 9)).is_err());
+}
+
+#[tokio::test]
+async fn a_damaged_state_is_not_sent() {
+    let member = Member::new();
+    let snapshot = member.built(30).await;
+    let table = |file: &&SnapshotFile| file.name.ends_with(".sst");
+    let table = snapshot.snapshot.files().iter().find(table).unwrap();
+    let path = snapshot.snapshot.data_dir().join(&table.name);
+    let mut bytes = read_file(member.disk.as_ref(), &path).unwrap().unwrap();
+    bytes[10] ^= 1;
+    write_file_durably(member.disk.as_ref(), &path, &bytes).unwrap();
+    assert_eq!(snapshot.snapshot.sends().damage(), None);
+    assert!(snapshot.snapshot.checksums().is_err());
+    let damage = snapshot.snapshot.sends().damage().unwrap();
+    assert!(damage.contains("Corruption"), "{damage}");
 }
