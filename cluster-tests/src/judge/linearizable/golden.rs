@@ -2,7 +2,7 @@
 //! They lie beside the checkout and are not copied into it.
 
 use super::register::{ABSENT, Step, Values, plain};
-use super::search::{Outcome, Span, search};
+use super::search::{Calls, Outcome, Span, search};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -120,7 +120,14 @@ fn it_agrees_with_all_published_histories() {
         let apply = |call: usize, state| steps[call].apply(state, &values);
         let mut budget = super::KEY_BUDGET;
         let hides: Vec<bool> = steps.iter().map(Step::hides).collect();
-        let outcome = search(&spans, &[], &hides, ABSENT, &apply, &mut budget);
+        let calls = Calls {
+            spans: &spans,
+            twins: &[],
+            hides: &hides,
+            initial: ABSENT,
+            apply: &apply,
+        };
+        let outcome = search(calls, &mut budget);
         assert_ne!(outcome, Outcome::OverBudget, "{name}");
         let legal = outcome == Outcome::Legal;
         assert_eq!(legal, is_yes(wanted), "{name}");

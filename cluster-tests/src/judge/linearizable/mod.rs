@@ -31,7 +31,7 @@ use crate::history::call::{Act, Call};
 use crate::history::operation::{Operation, Outcome};
 use register::{ABSENT, Step, Values};
 use rustc_hash::FxHashSet;
-use search::{Span, State};
+use search::{Calls, Span, State};
 use std::collections::BTreeMap;
 
 pub const NAME: &str = "linearizable";
@@ -181,7 +181,14 @@ impl Register<'_> {
     fn search(&self, budget: &mut u64) -> search::Outcome {
         let apply = |call: usize, state: State| self.steps.get(call)?.apply(state, &self.values);
         let hides: Vec<bool> = self.steps.iter().map(Step::hides).collect();
-        search::search(&self.spans, &self.twins(), &hides, ABSENT, &apply, budget)
+        let calls = Calls {
+            spans: &self.spans,
+            twins: &self.twins(),
+            hides: &hides,
+            initial: ABSENT,
+            apply: &apply,
+        };
+        search::search(calls, budget)
     }
 
     /// By step that was not answered: the one before it, of those that ask the same.

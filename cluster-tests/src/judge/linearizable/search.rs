@@ -37,20 +37,23 @@ pub enum Outcome {
     OverBudget,
 }
 
-/// Searches an order for calls that the model `apply(call, state)` accepts; none: not in this state.
-/// Every application takes one from `budget`. `twins` says of a call without an answer which one was
-/// asked before it that is the same, `hides` of a call whether it makes the same of any state; both may be
-/// empty.
-pub fn search(
-    spans: &[Span],
-    twins: &[Option<usize>],
-    hides: &[bool],
-    initial: State,
-    apply: &dyn Fn(usize, State) -> Option<State>,
-    budget: &mut u64,
-) -> Outcome {
+/// Calls by number, and the model that judges them.
+#[derive(Clone, Copy)]
+pub struct Calls<'a> {
+    pub spans: &'a [Span],
+    /// Of a call without an answer: which one was asked before it that is the same. May be empty.
+    pub twins: &'a [Option<usize>],
+    /// Whether it makes the same of any state. May be empty.
+    pub hides: &'a [bool],
+    pub initial: State,
+    /// The state after a call; none: it cannot be next in this one.
+    pub apply: &'a dyn Fn(usize, State) -> Option<State>,
+}
+
+/// Searches an order that the model accepts. Every application takes one from `budget`.
+pub fn search(calls: Calls<'_>, budget: &mut u64) -> Outcome {
     let mut best = None;
-    match run(spans, twins, hides, initial, apply, budget, None, &mut best) {
+    match run(calls, budget, None, &mut best) {
         Verdict::Legal => Outcome::Legal,
         Verdict::OverBudget => Outcome::OverBudget,
         Verdict::Stuck(_) => {
@@ -59,16 +62,7 @@ pub fn search(
             let mut enough = u64::MAX;
             let (depth, stuck) = best.unwrap_or_default();
             let target = Some(depth);
-            let longest = match run(
-                spans,
-                twins,
-                hides,
-                initial,
-                apply,
-                &mut enough,
-                target,
-                &mut None,
-            ) {
+            let longest = match run(calls, &mut enough, target, &mut None) {
                 Verdict::Stuck(order) => order,
                 Verdict::Legal | Verdict::OverBudget => Vec::new(),
             };
@@ -84,15 +78,18 @@ enum Verdict {
 }
 
 fn run(
-    spans: &[Span],
-    twins: &[Option<usize>],
-    hides: &[bool],
-    initial: State,
-    apply: &dyn Fn(usize, State) -> Option<State>,
+    calls: Calls<'_>,
     budget: &mut u64,
     target: Option<usize>,
     best: &mut Option<(usize, usize)>,
 ) -> Verdict {
+    let Calls {
+        spans,
+        twins,
+        hides,
+        initial,
+        apply,
+    } = calls;
     let mut list = List::new(spans);
     let mut state = initial;
     let mut placed = (0_u64, 0_u64);

@@ -8,7 +8,7 @@
 //! and so what is shown proves that the whole has none. What a write says of the value before it binds
 //! each write to the one before; so first that is forgotten, wherever the rest still has no order.
 
-use super::search::{Outcome, Span, State, search};
+use super::search::{Calls, Outcome, Span, State, search};
 use super::{ABSENT, Register, Step};
 
 /// Steps of one search, and how many searches at most.
@@ -84,11 +84,15 @@ fn is_illegal(register: &Register<'_>, steps: &[Step], kept: &[usize]) -> bool {
         let step = steps.get(*kept.get(call)?)?;
         step.apply(state, &register.values)
     };
+    let calls = Calls {
+        spans: &spans,
+        twins: &[],
+        hides: &[],
+        initial: ABSENT,
+        apply: &apply,
+    };
     let mut budget = TRY_BUDGET;
-    matches!(
-        search(&spans, &[], &[], ABSENT, &apply, &mut budget),
-        Outcome::Illegal { .. }
-    )
+    matches!(search(calls, &mut budget), Outcome::Illegal { .. })
 }
 
 /// Whether nobody in `rest` can have seen what `step` wrote.
