@@ -62,7 +62,7 @@ enum Command {
         /// Only these.
         #[arg(long, value_enum, value_delimiter = ',')]
         only: Vec<Scenario>,
-        /// Of the loads in a closed loop only those: put:64, get:256. They need no etcd to be of use.
+        /// Of the scenario `load` only those, by call and clients: put:64, get:256.
         #[arg(long, value_delimiter = ',')]
         loads: Vec<String>,
         /// Where table and curves go.
