@@ -1,4 +1,7 @@
 //! What is to be reached: the floors and aims of docs/performance.md, as data.
+//!
+//! Where the table names CPU times, they stand here as a part of etcd's: ratios decide, because a machine may be
+//! half as fast as the one on which etcd's column was measured.
 
 /// A bound of one figure of ours.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,8 +44,18 @@ const ANY: Bound = AtMost(f64::INFINITY);
 
 /// In the order of the table.
 pub const GOALS: &[Goal] = &[
-    goal(1, "put c=256, servers", AtMost(55.0), AtMost(38.0)),
-    goal(1, "put c=64, servers", AtMost(70.0), AtMost(48.0)),
+    goal(
+        1,
+        "put c=256, servers",
+        TimesAtMost(55.0 / 106.0),
+        TimesAtMost(38.0 / 106.0),
+    ),
+    goal(
+        1,
+        "put c=64, servers",
+        TimesAtMost(70.0 / 128.0),
+        TimesAtMost(48.0 / 128.0),
+    ),
     goal(2, "put c=64, rate", TimesAtLeast(2.0), TimesAtLeast(3.0)),
     goal(2, "put c=256, rate", TimesAtLeast(2.0), TimesAtLeast(3.0)),
     goal(2, "put c=1000, rate", TimesAtLeast(2.0), TimesAtLeast(3.0)),
@@ -63,8 +76,18 @@ pub const GOALS: &[Goal] = &[
         TimesAtLeast(2.5),
         Either(&TimesAtLeast(4.0), &NEAR_CEILING),
     ),
-    goal(5, "get c=64, servers", AtMost(30.0), AtMost(15.0)),
-    goal(5, "get c=256, servers", AtMost(30.0), AtMost(15.0)),
+    goal(
+        5,
+        "get c=64, servers",
+        TimesAtMost(30.0 / 91.0),
+        TimesAtMost(15.0 / 91.0),
+    ),
+    goal(
+        5,
+        "get c=256, servers",
+        TimesAtMost(30.0 / 91.0),
+        TimesAtMost(15.0 / 91.0),
+    ),
     goal(
         6,
         "serializable get c=256, rate",
@@ -94,7 +117,7 @@ pub const GOALS: &[Goal] = &[
         10,
         "100 watchers, server per event",
         TimesAtMost(0.5),
-        AtMost(0.8),
+        TimesAtMost(0.8 / 3.4),
     ),
     goal(
         11,

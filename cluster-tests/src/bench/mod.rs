@@ -28,7 +28,7 @@ pub mod stand;
 
 use anyhow::{Context as _, Result};
 use figures::Collection;
-use scenario::Scenario;
+use scenario::{EtcdMost, Scenario};
 use stand::Stand;
 use std::fmt;
 use std::path::PathBuf;
@@ -71,7 +71,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn stand(&self, system: System) -> Stand {
+    fn stand(&self, system: System, etcd_most: EtcdMost) -> Stand {
         Stand {
             system,
             binary: match system {
@@ -81,6 +81,7 @@ impl Plan {
             duration: self.duration,
             quick: self.quick,
             loads: self.loads.clone(),
+            etcd_most,
             dir: self.dir.clone(),
         }
     }
@@ -94,6 +95,12 @@ pub async fn run(plan: &Plan) -> Result<()> {
     let begun = Instant::now();
     std::fs::create_dir_all(&plan.dir).context("make the directory")?;
     let mut all = Collection::default();
+    let mut etcd_most = EtcdMost::default();
+    if plan.scenarios.contains(&Scenario::Latency) && plan.systems.contains(&System::Etcd) {
+        println!("[   0 s] how much etcd carries");
+        etcd_most = EtcdMost::measure(&plan.stand(System::Etcd, etcd_most)).await?;
+        println!("    {etcd_most}");
+    }
     for round in 0..plan.rounds {
         for &scenario in &plan.scenarios {
             if round > 0 && scenario.is_told_once() {
@@ -111,7 +118,7 @@ pub async fn run(plan: &Plan) -> Result<()> {
                     round + 1,
                     plan.rounds
                 );
-                let found = Box::pin(scenario.measure(&plan.stand(system))).await;
+                let found = Box::pin(scenario.measure(&plan.stand(system, etcd_most))).await;
                 for figure in found.with_context(|| format!("{scenario} of {system}"))? {
                     println!("    {figure}");
                     all.add(system, figure);

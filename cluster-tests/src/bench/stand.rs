@@ -2,7 +2,8 @@
 
 use super::System;
 use super::connection::Connection;
-use super::load::{Keys, approximate};
+use super::load::{Caller, Keys, Outcome, approximate, closed_loop};
+use super::scenario::EtcdMost;
 use crate::cluster::layout::Layout;
 use crate::cluster::local::{Cluster, PATIENCE, Spec};
 use crate::cluster::process::{Process, own_cpu_time};
@@ -26,6 +27,7 @@ pub struct Stand {
     pub quick: bool,
     /// Of the closed loops only those, by `call:clients`; none: all.
     pub loads: Vec<String>,
+    pub etcd_most: EtcdMost,
     pub dir: PathBuf,
 }
 
@@ -216,6 +218,28 @@ impl Running {
         })
     }
 
+    /// Callers that are warm, in a closed loop, and what their calls cost.
+    ///
+    /// # Errors
+    /// A call failed, or a member has ended.
+    pub async fn measured<C: Caller>(
+        &mut self,
+        callers: Vec<C>,
+        duration: Duration,
+    ) -> Result<(Vec<C>, Measured)> {
+        let before = self.spent()?;
+        let (callers, outcome) = closed_loop(callers, duration).await?;
+        let after = self.spent()?;
+        let outcome = outcome.flawless()?;
+        let count = outcome.count();
+        let measured = Measured {
+            servers_us: after.servers_us(before, count),
+            client_us: after.client_us(before, count),
+            outcome,
+        };
+        Ok((callers, measured))
+    }
+
     /// Megabytes of memory that are resident, of one member.
     ///
     /// # Errors
@@ -250,6 +274,15 @@ fn connection_count(clients: usize) -> usize {
         128..512 => 16,
         _ => 64,
     }
+}
+
+/// What a load saw, and the CPU time of each call.
+#[derive(Debug)]
+pub struct Measured {
+    pub outcome: Outcome,
+    /// Of all members.
+    pub servers_us: f64,
+    pub client_us: f64,
 }
 
 /// CPU time at one moment.

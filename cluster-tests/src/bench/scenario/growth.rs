@@ -34,15 +34,9 @@ pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
             let connections = servers.connections(&[1], clients).await?;
             let callers = KvCaller::many(&connections, call, keys, clients);
             let (callers, _) = closed_loop(callers, Stand::WARM_UP).await?;
-            let before = servers.spent()?;
-            let (_, outcome) = closed_loop(callers, stand.duration).await?;
-            let after = servers.spent()?;
-            let each = after.servers_us(before, outcome.flawless()?.count());
-            figures.add(
-                format!("{} with {size} keys", call.name()),
-                Unit::Micros,
-                each,
-            );
+            let (_, measured) = servers.measured(callers, stand.duration).await?;
+            let name = format!("{} with {size} keys", call.name());
+            figures.add(name, Unit::Micros, measured.servers_us);
         }
         let memory = servers.resident_mb(1)?;
         figures.add(format!("memory with {size} keys"), Unit::Megabytes, memory);

@@ -25,17 +25,13 @@ pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
         callers.push(Renewer::open(connection).await?);
     }
     let (callers, _) = closed_loop(callers, Stand::WARM_UP).await?;
-    let before = servers.spent()?;
-    let (_, outcome) = closed_loop(callers, stand.duration).await?;
-    let after = servers.spent()?;
-    let outcome = outcome.flawless()?;
-    let count = outcome.count();
+    let (_, measured) = servers.measured(callers, stand.duration).await?;
     let mut add =
         |what: &str, unit, value| figures.add(format!("lease keep-alive, {what}"), unit, value);
-    add("rate", Unit::PerSecond, outcome.per_second());
-    add("p99", Unit::Millis, outcome.quantile_ms(0.99));
-    add("servers", Unit::Micros, after.servers_us(before, count));
-    add("client", Unit::Micros, after.client_us(before, count));
+    add("rate", Unit::PerSecond, measured.outcome.per_second());
+    add("p99", Unit::Millis, measured.outcome.quantile_ms(0.99));
+    add("servers", Unit::Micros, measured.servers_us);
+    add("client", Unit::Micros, measured.client_us);
     Ok(figures)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::bench::System;
 use crate::bench::figures::{Figures, Unit};
-use crate::bench::load::{Call, Keys, KvCaller, closed_loop};
+use crate::bench::load::{Call, Keys, KvCaller, approximate, closed_loop};
 use crate::bench::stand::{Running, Stand};
 use anyhow::{Context as _, Result, bail};
 use std::fs::File;
@@ -89,21 +89,19 @@ async fn cell(
     let callers = KvCaller::many(&connections, call, KEYS, clients);
     let (callers, _) = closed_loop(callers, Stand::WARM_UP).await?;
     let fsyncs = servers.fsyncs().await?;
-    let before = servers.spent()?;
-    let (_, outcome) = closed_loop(callers, stand.duration).await?;
-    let after = servers.spent()?;
-    let fsyncs = servers.fsyncs().await? - fsyncs;
     let name = format!("{} c={clients}", call.name());
-    let outcome = outcome.flawless().with_context(|| name.clone())?;
-    let count = outcome.count();
+    let measured = servers.measured(callers, stand.duration).await;
+    let (_, measured) = measured.with_context(|| name.clone())?;
+    let fsyncs = servers.fsyncs().await? - fsyncs;
+    let outcome = measured.outcome;
     let mut add = |what: &str, unit, value| figures.add(format!("{name}, {what}"), unit, value);
     add("rate", Unit::PerSecond, outcome.per_second());
     add("p50", Unit::Millis, outcome.quantile_ms(0.5));
     add("p99", Unit::Millis, outcome.quantile_ms(0.99));
-    add("servers", Unit::Micros, after.servers_us(before, count));
-    add("client", Unit::Micros, after.client_us(before, count));
+    add("servers", Unit::Micros, measured.servers_us);
+    add("client", Unit::Micros, measured.client_us);
     if call == Call::Put && stand.system != System::Empty {
-        let fsyncs = crate::bench::load::approximate(fsyncs) / count;
+        let fsyncs = approximate(fsyncs) / outcome.count();
         add("fsyncs of all members", Unit::Ratio, fsyncs);
     }
     Ok(())

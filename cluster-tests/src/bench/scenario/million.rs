@@ -28,21 +28,18 @@ pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
         let connections = servers.connections(&nodes, clients).await?;
         let callers = KvCaller::many(&connections, call, keys, clients);
         let (callers, _) = closed_loop(callers, Stand::WARM_UP).await?;
-        let before = servers.spent()?;
-        let (_, outcome) = closed_loop(callers, stand.duration).await?;
-        let after = servers.spent()?;
-        let outcome = outcome.flawless()?;
+        let (_, measured) = servers.measured(callers, stand.duration).await?;
         let name = match call {
             Call::List(limit) => format!("list of {limit} out of {size}"),
             other => format!("{} c={clients} out of {size}", other.name()),
         };
-        let each = after.servers_us(before, outcome.count());
-        figures.add(format!("{name}, servers"), Unit::Micros, each);
+        let rate = measured.outcome.per_second();
         figures.add(
-            format!("{name}, rate"),
-            Unit::PerSecond,
-            outcome.per_second(),
+            format!("{name}, servers"),
+            Unit::Micros,
+            measured.servers_us,
         );
+        figures.add(format!("{name}, rate"), Unit::PerSecond, rate);
     }
 
     let follower = *servers.followers().first().context("no follower")?;

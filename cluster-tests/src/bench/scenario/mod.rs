@@ -12,6 +12,7 @@ mod upkeep;
 mod watch;
 
 pub use growth::SIZES;
+pub use latency::EtcdMost;
 
 use super::System;
 use super::figures::Figures;

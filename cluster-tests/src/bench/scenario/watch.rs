@@ -32,9 +32,7 @@ pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
     let writers = KvCaller::many(&connections, Call::Put, KEYS, WRITERS);
     let (writers, _) = closed_loop(writers, Stand::WARM_UP).await?;
 
-    let before = servers.spent()?;
-    let (writers, alone) = closed_loop(writers, stand.duration).await?;
-    let us_per_put = servers.spent()?.servers_us(before, 1.0) / alone.flawless()?.count();
+    let (writers, alone) = servers.measured(writers, stand.duration).await?;
 
     let told = Arc::new(AtomicU64::new(0));
     // Watchers share connections, each has a stream of its own.
@@ -64,7 +62,7 @@ pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
         |what: &str, unit, value| figures.add(format!("100 watchers, {what}"), unit, value);
     add("events", Unit::PerSecond, events / wall);
     add("puts", Unit::PerSecond, outcome.per_second());
-    let all_us = after.servers_us(before, 1.0) - us_per_put * outcome.count();
+    let all_us = after.servers_us(before, 1.0) - alone.servers_us * outcome.count();
     add("server per event", Unit::Micros, all_us / events);
     add(
         "client per event",
