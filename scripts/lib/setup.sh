@@ -46,6 +46,10 @@ setup_build() {
 # start a server on the very ports of scripts/cluster. With an argument only that package.
 setup_etcd() {
     local missing=() package only="${1:-etcd-server etcd-client}"
+    # What was unpacked by halves, because somebody ended this, is unpacked again.
+    "$TOOLS/usr/bin/etcd" --version > /dev/null 2>&1 || rm -f "$TOOLS/usr/bin/etcd"
+    ETCDCTL_API=3 "$TOOLS/usr/bin/etcdctl" version > /dev/null 2>&1 || rm -f "$TOOLS/usr/bin/etcdctl"
+    hash -r
     [[ "$only" != *etcd-server* ]] || command -v etcd > /dev/null || missing+=(etcd-server)
     [[ "$only" != *etcd-client* ]] || command -v etcdctl > /dev/null || missing+=(etcd-client)
     [ ${#missing[@]} -gt 0 ] || { etcd_is_known "$only"; return; }
@@ -62,11 +66,14 @@ setup_etcd() {
     etcd_is_known "$only"
 }
 
-# The list of exceptions of the differential test is that of one release.
+# The list of exceptions of the differential test is that of one release. No pipe into `grep -q`, which
+# leaves at the first match: a program that still writes is killed for it, and the pipe has failed.
 etcd_is_known() {
     [[ "$1" == *etcd-server* ]] || return 0
-    etcd --version | grep -q '^etcd Version: 3\.4\.' \
-        || die "the etcd on the PATH is not 3.4, with which Quorate is compared: $(command -v etcd)"
+    local version
+    version="$(etcd --version 2>&1)" || die "$(command -v etcd) does not run: $version"
+    [[ "$version" == "etcd Version: 3.4."* ]] \
+        || die "$(command -v etcd) is not 3.4, with which Quorate is compared, but: $version"
 }
 
 # nft, for those runs that filter packets. Unpacked with its libraries, which it is started with.
