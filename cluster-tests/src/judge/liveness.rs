@@ -170,6 +170,15 @@ pub fn recovery(recording: &Recording) -> Finding {
         }
         let bound = bound(window, timeout);
         let took = first_acknowledged(&writes, window.ended);
+        // Whoever is struck again before its time is over owes nothing yet.
+        let later = happened(recording).map(|other| other.began);
+        let quiet = later
+            .filter(|began| *began >= window.ended)
+            .min()
+            .map_or(u64::MAX, |began| began - window.ended);
+        if quiet < bound && took.is_none_or(|took| took > quiet) {
+            continue;
+        }
         judged += 1;
         let longest = took.unwrap_or(u64::MAX);
         if worst.is_none_or(|(worst, _)| longest > worst) {

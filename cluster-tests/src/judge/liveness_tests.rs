@@ -109,6 +109,29 @@ fn recovery_is_counted_from_the_heal() {
 }
 
 #[test]
+fn who_is_struck_again_in_the_middle_of_a_recovery_owes_nothing_yet() {
+    let faults = |again| {
+        let mut next = window("constrained", again, again + 3 * SECOND);
+        next.step = 1;
+        vec![window("constrained", 2 * SECOND, 8 * SECOND), next]
+    };
+    // 2.4 s are a recovery's time here; after the second fault it serves at once.
+    let served = every(40, &[(1000, 2000), (15_000, 20_000)]);
+    let cut_short = recovery(&recording(faults(9 * SECOND), &served));
+    assert_eq!(cut_short.verdict, Verdict::Failed);
+    assert_eq!(cut_short.violations.len(), 1, "{cut_short:?}");
+    let served = every(40, &[(1000, 2000), (12_100, 20_000)]);
+    let cut_short = recovery(&recording(faults(9 * SECOND), &served));
+    assert_eq!(cut_short.verdict, Verdict::Passed);
+    assert_eq!(cut_short.evaluated, 1);
+    let late = recovery(&recording(
+        faults(11 * SECOND),
+        &every(40, &[(14_100, 20_000)]),
+    ));
+    assert_eq!(late.verdict, Verdict::Failed);
+}
+
+#[test]
 fn a_follower_that_flaps_must_not_depose_leaders() {
     let led = |terms: &[u64]| {
         let windows = vec![window("flapping", 2 * SECOND, 8 * SECOND)];

@@ -169,12 +169,15 @@ impl Conductor {
                     audience.say("interrupted: healing, stopping, judging what there is");
                 }
             }
-            // A change of members wants its time, as an operator would leave it.
+            // A change of members wants its time, as an operator would leave it: the clock stands still.
             let elapsed = clock.elapsed(self.active.iter().any(Active::is_late));
             while let Some((number, step)) = steps
                 .next_if(|(_, step)| !interrupted && Duration::from_millis(step.at_ms) <= elapsed)
             {
                 self.begin(number, step, LEADER_PATIENCE).await;
+                // Nor does the wait for a leader count: two faults would run into one another, and of a
+                // schedule of kills nobody would ever come back between two.
+                clock.elapsed(true);
             }
             let due = |act: &mut &LastAct| Duration::from_millis(act.at_ms) <= elapsed;
             if steps.peek().is_none()
@@ -213,8 +216,10 @@ impl Conductor {
     /// Has those that were damaged read all that they hold, as an operator would: what nobody has met yet is
     /// met while there is somebody to replace whoever falls by it.
     async fn examine(&mut self) -> Result<()> {
+        let present = self.site.nodes().await;
         for &node in self.damaged.keys() {
-            if !self.whole.contains(&node) {
+            // It may have left since, by a change of members.
+            if present.contains(&node) && !self.whole.contains(&node) {
                 let mut observer = self.site.observer(node).await?;
                 let look = observer.look(true, ANSWER_PATIENCE).await;
                 look.with_context(|| format!("n{node} was damaged, and does not read all"))?;

@@ -281,6 +281,38 @@ async fn the_last_act_ends_what_is_under_way_and_then_all_is_healed() {
     assert!(killed.ended <= last.began && last.ended - last.began >= 150_000);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_leader_does_not_eat_the_pause_between_two_faults() {
+    let dolls = Dolls::three();
+    // Nobody ever leads: each fault waits as long as it may.
+    let mut conductor = conductor(&dolls).await;
+    let kill = |at_ms, node| Step {
+        at_ms,
+        ..step(
+            500,
+            "kill-one",
+            Fault::Kill {
+                who: Who::Node(node),
+            },
+        )
+    };
+    let schedule = Schedule {
+        steps: vec![kill(0, 1), kill(700, 2)],
+        ends_ms: 1300,
+        ..Schedule::default()
+    };
+    let mut watchers = JoinSet::new();
+    conductor
+        .conduct(&schedule, &mut watchers, &mut Nobody)
+        .await;
+    assert_eq!(dolls.said(), ["n1 Down", "n1 Up", "n2 Down", "n2 Up"]);
+    let notes = conductor.ground.recorder.notes();
+    let [first, second] = notes.windows.as_slice() else {
+        panic!("two windows: {:?}", notes.windows);
+    };
+    assert!(first.ended < second.began, "{first:?} {second:?}");
+}
+
 #[tokio::test]
 async fn a_shape_of_the_rest_says_whom_it_hits() {
     let dolls = Dolls::three();

@@ -220,7 +220,7 @@ fn topology(shape: &Shape, cast: &Cast, elapsed_ms: u64, length_ms: u64) -> Resu
             let rest: Vec<usize> = members.iter().copied().filter(|n| *n != follower).collect();
             apart(&[follower], &rest)
         }
-        Shape::Ring => ring(members),
+        Shape::Ring => ring(members, cast.majority()),
         Shape::Bridge => {
             // The bridge is a follower; the leader is on the first side with the first half.
             let rest: Vec<usize> = members.iter().copied().filter(|n| *n != follower).collect();
@@ -265,15 +265,17 @@ fn topology(shape: &Shape, cast: &Cast, elapsed_ms: u64, length_ms: u64) -> Resu
     })
 }
 
-fn ring(members: &[usize]) -> Topology {
+/// Each hears as many neighbours on either side as make a majority with itself, and no more.
+fn ring(members: &[usize], majority: usize) -> Topology {
     let mut sorted = members.to_vec();
     sorted.sort_unstable();
     let count = sorted.len();
+    let heard = majority / 2;
     let mut cut = Topology::healed();
     for (i, a) in sorted.iter().enumerate() {
         for (j, b) in sorted.iter().enumerate() {
             let distance = (i + count - j) % count;
-            if distance > 1 && distance != count - 1 {
+            if distance.min(count - distance) > heard {
                 cut = cut.and_one_way(*a, *b);
             }
         }

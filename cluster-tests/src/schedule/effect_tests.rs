@@ -50,10 +50,12 @@ fn in_a_quorum_loss_the_hub_alone_has_a_quorum() {
 }
 
 #[test]
-fn everybody_in_a_ring_of_five_has_a_quorum() {
-    let (cast, weather) = cut(Shape::Ring, 5);
-    for node in 1..=5 {
-        assert_eq!(reach(&weather, &cast, node), 3);
+fn everybody_in_a_ring_has_a_quorum_and_nobody_hears_all() {
+    for (nodes, heard) in [(5, 3), (7, 5)] {
+        let (cast, weather) = cut(Shape::Ring, nodes);
+        for node in 1..=nodes {
+            assert_eq!(reach(&weather, &cast, node), heard);
+        }
     }
 }
 

@@ -190,7 +190,8 @@ pub enum Shape {
     Majority,
     IsolateLeader,
     IsolateFollower,
-    /// Each hears its two neighbours only.
+    /// Each hears its neighbours only, so many that it has a majority and nobody hears all (Jepsen's
+    /// majorities-ring): one on either side of five, two of seven.
     Ring,
     /// Two halves that share one node.
     Bridge,
@@ -261,7 +262,7 @@ impl fmt::Display for Shape {
             Self::Majority => "the leader is cut off with a minority",
             Self::IsolateLeader => "the leader is cut off from everybody",
             Self::IsolateFollower => "a follower is cut off from everybody",
-            Self::Ring => "each hears its two neighbours only",
+            Self::Ring => "each hears its neighbours only, who make a majority with it",
             Self::Bridge => "two halves share one node",
             Self::QuorumLoss => "only one follower hears everybody, the others hear only it",
             Self::Constrained => "only one node that lags hears everybody",
