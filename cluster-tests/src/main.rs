@@ -18,6 +18,11 @@ use cluster_tests::{canaries, ctl, demo, gateway, script, sim, traps};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use tikv_jemallocator::Jemalloc;
+
+/// As the product's: a client that allocates slowly makes every server look slow.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// The partition laboratory.
 #[derive(Parser)]

@@ -27,11 +27,11 @@ has_libclang() {
         || compgen -G '/usr/lib/*/libclang[.-][0-9s]*' > /dev/null
 }
 
-# What the build needs: a C++ compiler and libclang for RocksDB, protoc for the wire types.
+# What the build needs: a C++ compiler and libclang for RocksDB, make for jemalloc, protoc for the wire types.
 setup_build() {
     command -v cargo > /dev/null || die "no cargo on the PATH; Rust comes from https://rustup.rs"
     local missing=()
-    command -v c++ > /dev/null || missing+=(build-essential)
+    { command -v c++ && command -v make; } > /dev/null || missing+=(build-essential)
     # The well-known types are in the second, which the first only recommends.
     command -v protoc > /dev/null || missing+=(protobuf-compiler libprotobuf-dev)
     has_libclang || missing+=(libclang-dev)
