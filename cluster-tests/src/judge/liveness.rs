@@ -152,6 +152,24 @@ pub fn bound(window: &Window, timeout: u64) -> u64 {
     RECOVERS_WITHIN * timeout + if restarts { START } else { 0 }
 }
 
+/// From the end of a fault to the first write acknowledged after it, if there is one. Nothing is owed
+/// under another fault, nor by whoever is struck again before its time is over, nor when nobody asks.
+pub fn recovered(recording: &Recording, writes: &[Write], window: &Window) -> Option<Option<u64>> {
+    let others = || happened(recording).filter(|other| other.step != window.step);
+    let under_another = others().any(|it| it.began <= window.ended && window.ended < it.ended);
+    if under_another || recording.about.stopped <= window.ended {
+        return None;
+    }
+    let took = first_acknowledged(writes, window.ended);
+    let next = others().map(|other| other.began);
+    let quiet = next
+        .filter(|began| *began >= window.ended)
+        .min()
+        .map_or(u64::MAX, |began| began - window.ended);
+    let struck_again = quiet < bound(window, recording.election_timeout_us());
+    (!struck_again || took.is_some_and(|took| took <= quiet)).then_some(took)
+}
+
 pub fn recovery(recording: &Recording) -> Finding {
     const JUDGE: &str = "liveness-recovery";
     const PROMISE: &str = "After every fault it serves again at once";
@@ -161,24 +179,10 @@ pub fn recovery(recording: &Recording) -> Finding {
     let mut judged = 0;
     let mut worst: Option<(u64, &Window)> = None;
     for window in happened(recording) {
-        // Under another fault there is no recovery to speak of, and nobody asks after the end.
-        let under_another = happened(recording).any(|other| {
-            other.step != window.step && other.began <= window.ended && window.ended < other.ended
-        });
-        if under_another || recording.about.stopped <= window.ended {
+        let Some(took) = recovered(recording, &writes, window) else {
             continue;
-        }
+        };
         let bound = bound(window, timeout);
-        let took = first_acknowledged(&writes, window.ended);
-        // Whoever is struck again before its time is over owes nothing yet.
-        let later = happened(recording).map(|other| other.began);
-        let quiet = later
-            .filter(|began| *began >= window.ended)
-            .min()
-            .map_or(u64::MAX, |began| began - window.ended);
-        if quiet < bound && took.is_none_or(|took| took > quiet) {
-            continue;
-        }
         judged += 1;
         let longest = took.unwrap_or(u64::MAX);
         if worst.is_none_or(|(worst, _)| longest > worst) {

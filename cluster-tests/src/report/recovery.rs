@@ -1,9 +1,9 @@
 //! What each fault did to those who asked.
 
-use super::figures::{Acknowledged, Availability, Counts, clients_stopped, leaders};
+use super::figures::{Acknowledged, Availability, Counts, leaders};
 use crate::history::recording::Recording;
 use crate::history::timeline::Window;
-use crate::judge::liveness::{bound, first_acknowledged, longest_silence};
+use crate::judge::liveness::{bound, longest_silence, recovered};
 use crate::schedule::fault::{Fault, Shape};
 use crate::schedule::nemesis;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ pub struct FaultRow {
     /// The longest stretch of it without an acknowledgement, of writes asked in it: as the judge of
     /// liveness counts.
     pub silence: u64,
-    /// Whether there was a recovery to speak of: no other fault lasted on, and clients did.
+    /// Whether there was a recovery to speak of, as the judge of liveness sees it.
     pub recovers: bool,
     /// From its end to the first acknowledgement of a write that was asked since; none was seen: none.
     pub recovered: Option<u64>,
@@ -114,18 +114,11 @@ fn row(recording: &Recording, window: &Window, acknowledged: &Acknowledged) -> F
     };
     if row.skipped.is_none() {
         let (began, ended) = (window.began, window.ended);
-        let lasts_on = |other: &Window| {
-            other.skipped.is_none()
-                && other.step != window.step
-                && other.began <= ended
-                && ended < other.ended
-        };
-        let under_another = recording.windows.iter().any(lasts_on);
         row.availability = acknowledged.availability(began, ended);
         row.silence = longest_silence(acknowledged.writes(), began, ended);
-        row.recovers = !under_another && ended < clients_stopped(recording);
-        if row.recovers {
-            row.recovered = first_acknowledged(acknowledged.writes(), ended);
+        if let Some(took) = recovered(recording, acknowledged.writes(), window) {
+            row.recovers = true;
+            row.recovered = took;
             row.bound = bound(window, recording.election_timeout_us());
         }
     }

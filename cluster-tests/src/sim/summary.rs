@@ -5,7 +5,7 @@ use crate::history::operation::Outcome;
 use crate::history::recording::Recording;
 use crate::history::timeline::Window;
 use crate::judge::finding::Finding;
-use crate::judge::liveness::{acknowledged, first_acknowledged};
+use crate::judge::liveness::{acknowledged, recovered};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -170,7 +170,7 @@ fn shown_ms(findings: &[Finding]) -> Option<u64> {
 fn slowest_recovery(recording: &Recording) -> u64 {
     let writes = acknowledged(recording);
     let over = recording.windows.iter().filter(|w| w.skipped.is_none());
-    let took = over.filter_map(|window| first_acknowledged(&writes, window.ended));
+    let took = over.filter_map(|window| recovered(recording, &writes, window)?);
     took.max().unwrap_or(0)
 }
 
