@@ -93,31 +93,44 @@ impl Series {
 
 /// Everything of a run, in the order in which it was first found.
 #[derive(Clone, Debug, Default)]
-pub struct Collection(Vec<Series>);
+pub struct Collection {
+    series: Vec<Series>,
+    /// What could not be measured, and why.
+    failures: Vec<String>,
+}
 
 impl Collection {
+    pub fn fail(&mut self, why: String) {
+        self.failures.push(why);
+    }
+
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
     pub fn add(&mut self, system: System, figure: Figure) {
-        let at = self.0.iter().position(|series| series.name == figure.name);
+        let mut series = self.series.iter();
+        let at = series.position(|series| series.name == figure.name);
         let at = at.unwrap_or_else(|| {
-            self.0.push(Series {
+            self.series.push(Series {
                 name: figure.name,
                 unit: figure.unit,
                 values: BTreeMap::new(),
             });
-            self.0.len() - 1
+            self.series.len() - 1
         });
-        if let Some(series) = self.0.get_mut(at) {
+        if let Some(series) = self.series.get_mut(at) {
             let values = series.values.entry(system).or_default();
             values.push(figure.value);
         }
     }
 
     pub fn get(&self, name: &str) -> Option<&Series> {
-        self.0.iter().find(|series| series.name == name)
+        self.series.iter().find(|series| series.name == name)
     }
 
     pub fn all(&self) -> &[Series] {
-        &self.0
+        &self.series
     }
 }
 

@@ -16,13 +16,17 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tonic::Status;
+use tokio::time::{Instant, sleep};
+use tonic::{Code, Status};
 
 const VALUE_BYTES: usize = 256;
 const LATENCY_MAX_US: u64 = 60_000_000;
 /// Puts of one request, where keys are loaded.
 const BULK: u64 = 100;
+/// How long one of those is tried.
+const FILL_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a client asks, each time of a key that it draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +91,7 @@ impl Keys {
     /// Writes the keys of these numbers, many at a time.
     ///
     /// # Errors
-    /// A write fails.
+    /// A write fails, and not for a while.
     pub async fn fill(self, kv: &mut KvClient<Connection>, numbers: Range<u64>) -> Result<()> {
         let mut random = StdRng::seed_from_u64(numbers.start);
         let mut next = numbers.start;
@@ -100,10 +104,25 @@ impl Keys {
                 success,
                 ..TxnRequest::default()
             };
-            kv.txn(request).await.context("fill")?;
+            put_all(kv, request).await?;
             next = end;
         }
         Ok(())
+    }
+}
+
+/// Puts may be said twice. A disk that is full of work may cost a leader its office, for one.
+async fn put_all(kv: &mut KvClient<Connection>, request: TxnRequest) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let Err(status) = kv.txn(request.clone()).await else {
+            return Ok(());
+        };
+        let passes = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+        if !passes || begun.elapsed() > FILL_PATIENCE {
+            return Err(status).context("fill");
+        }
+        sleep(PAUSE).await;
     }
 }
 
@@ -326,7 +345,7 @@ async fn one_caller<C: Caller>(mut caller: C, end: Instant) -> Result<(C, Outcom
             }
             Err(status) => {
                 seen.fail(&status);
-                tokio::time::sleep(AFTER_REFUSAL).await;
+                sleep(AFTER_REFUSAL).await;
             }
         }
     }

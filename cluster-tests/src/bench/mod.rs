@@ -26,7 +26,7 @@ pub mod report;
 pub mod scenario;
 pub mod stand;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use figures::Collection;
 use scenario::{EtcdMost, Scenario};
 use stand::Stand;
@@ -90,7 +90,7 @@ impl Plan {
 /// Runs all rounds, says each figure when it is found, and writes table and curves.
 ///
 /// # Errors
-/// A system does not come up, or fails under the load.
+/// A system did not come up, or failed under a load; what else there is was measured.
 pub async fn run(plan: &Plan) -> Result<()> {
     let begun = Instant::now();
     std::fs::create_dir_all(&plan.dir).context("make the directory")?;
@@ -118,10 +118,18 @@ pub async fn run(plan: &Plan) -> Result<()> {
                     round + 1,
                     plan.rounds
                 );
-                let found = Box::pin(scenario.measure(&plan.stand(system, etcd_most))).await;
-                for figure in found.with_context(|| format!("{scenario} of {system}"))? {
-                    println!("    {figure}");
-                    all.add(system, figure);
+                // An hour's run does not end with nothing because one part of it failed.
+                match Box::pin(scenario.measure(&plan.stand(system, etcd_most))).await {
+                    Ok(found) => {
+                        for figure in found {
+                            println!("    {figure}");
+                            all.add(system, figure);
+                        }
+                    }
+                    Err(error) => {
+                        println!("    FAILED: {error:#}");
+                        all.fail(format!("{scenario} of {system}: {error:#}"));
+                    }
                 }
             }
         }
@@ -130,5 +138,6 @@ pub async fn run(plan: &Plan) -> Result<()> {
     }
     println!("\n{}", report::markdown(plan, &all));
     println!("Written to {}.", plan.dir.join("bench.md").display());
+    ensure!(all.failures().is_empty(), "not everything was measured");
     Ok(())
 }

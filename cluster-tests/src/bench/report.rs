@@ -66,6 +66,12 @@ pub fn markdown(plan: &Plan, all: &Collection) -> String {
             format_args!("\nBelow the floor: {}.", missed.join("; ")),
         );
     }
+    if !all.failures().is_empty() {
+        append(
+            &mut text,
+            format_args!("\nNot measured: {}.", all.failures().join("; ")),
+        );
+    }
     text.push_str("\n## All figures\n\n| figure | etcd | quorate | ratio | empty handler |\n");
     text.push_str("|---|--:|--:|--:|--:|\n");
     for series in all.all() {
