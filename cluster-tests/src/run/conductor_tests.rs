@@ -314,6 +314,18 @@ async fn a_wait_for_a_leader_does_not_eat_the_pause_between_two_faults() {
 }
 
 #[tokio::test]
+async fn who_was_damaged_and_left_since_reads_nothing_in_the_end() {
+    let dolls = Dolls::three();
+    let mut conductor = conductor(&dolls).await;
+    conductor.damaged.insert(4, (0, "damage-log".to_owned()));
+    conductor.examine().await.unwrap();
+    // One that is still there would have to: nobody answers for it here.
+    conductor.damaged.insert(3, (0, "damage-log".to_owned()));
+    let error = conductor.examine().await.unwrap_err();
+    assert!(error.to_string().contains("n3 was damaged"), "{error:#}");
+}
+
+#[tokio::test]
 async fn a_shape_of_the_rest_says_whom_it_hits() {
     let dolls = Dolls::three();
     let mut conductor = conductor(&dolls).await;
