@@ -25,8 +25,6 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 const BULK: u64 = 100;
 /// How long one of those is tried.
 const FILL_PATIENCE: Duration = Duration::from_secs(60);
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a client asks, each time of a key that it draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +120,7 @@ async fn put_all(kv: &mut KvClient<Connection>, request: TxnRequest) -> Result<(
         if !passes || begun.elapsed() > FILL_PATIENCE {
             return Err(status).context("fill");
         }
-        sleep(PAUSE).await;
+        sleep(AFTER_REFUSAL).await;
     }
 }
 

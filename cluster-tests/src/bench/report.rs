@@ -157,6 +157,8 @@ fn reaches(bound: Bound, series: &Series) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::bench::figures::{Figure, Unit};
+    use std::path::PathBuf;
+    use std::time::Duration;
 
     fn collection(ours: f64, theirs: f64, empty: f64) -> Collection {
         let mut all = Collection::default();
@@ -189,6 +191,26 @@ mod tests {
         assert_eq!(verdict_of(2.6, 1.0, 9.0), "floor");
         assert_eq!(verdict_of(4.1, 1.0, 9.0), "aim");
         assert_eq!(verdict_of(2.6, 1.0, 3.0), "aim", "near the ceiling");
+    }
+
+    #[test]
+    fn what_failed_is_named_beside_what_was_measured() {
+        let plan = Plan {
+            rounds: 1,
+            duration: Duration::from_secs(1),
+            quick: true,
+            scenarios: Vec::new(),
+            systems: Vec::new(),
+            peer_binary: None,
+            loads: Vec::new(),
+            dir: PathBuf::new(),
+        };
+        let mut all = collection(2.0, 1.0, 9.0);
+        assert!(!markdown(&plan, &all).contains("Not measured"));
+        all.fail("join of quorate: it fell".to_owned());
+        let text = markdown(&plan, &all);
+        assert!(text.contains("\nNot measured: join of quorate: it fell.\n"));
+        assert!(text.contains("2.00x"), "{text}");
     }
 
     #[test]
