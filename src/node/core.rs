@@ -190,6 +190,7 @@ impl Opened {
             member_dir.join("snapshot"),
             disk.clone(),
             env.randomness.clone(),
+            env.threads.clone(),
             env.threads.worker("snapshot")?,
         )
         .context("open snapshots")?;

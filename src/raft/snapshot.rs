@@ -21,7 +21,7 @@ use super::snapshot_dir::{DATA, Home, SnapshotDir, SnapshotFile};
 use super::type_config::{LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id_of};
 use super::wire::{decode_membership, encode_membership};
 use crate::env::disk::{read_file, write_file_durably};
-use crate::env::{Disk, Randomness, Worker};
+use crate::env::{Disk, Randomness, Threads, Worker};
 use crate::mvcc::Store;
 use crate::types::Position;
 use openraft::alias::SnapshotOf;
@@ -119,11 +119,13 @@ impl Snapshots {
         dir: PathBuf,
         disk: Arc<dyn Disk>,
         randomness: Arc<dyn Randomness>,
+        threads: Arc<dyn Threads>,
         worker: Worker,
     ) -> io::Result<Self> {
         let home = Home {
             disk,
             worker,
+            threads,
             sends: Sends::default(),
         };
         home.disk.create_dir_all(&dir)?;

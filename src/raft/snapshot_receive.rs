@@ -1,11 +1,12 @@
 //! The receiving side of a snapshot: what is here already, what arrived, and whether it is whole.
 //!
 //! Every file is checked against the offer's checksum before anything is installed: resumed bytes
-//! are trusted no more than new ones.
+//! are trusted no more than new ones. What arrives from a file's beginning to its end is summed and
+//! synced on its way; everything else is read for it.
 
 use super::halt::Halt;
 use super::snapshot::{Label, SNAPSHOT_FORMAT_VERSION, Snapshot, Snapshots};
-use super::snapshot_dir::{SnapshotDir, SnapshotFile, checksum};
+use super::snapshot_dir::{SnapshotDir, SnapshotFile, checksum, digest};
 use super::status::Status as MemberStatus;
 use super::type_config::{Vote, vote_of};
 use super::wire::{self, WireError};
@@ -13,8 +14,10 @@ use crate::env::Disk;
 use crate::mvcc::Store;
 use crate::proto::peer;
 use crate::types::Position;
+use crc_fast::Digest;
 use futures_util::{Stream, StreamExt};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,6 +89,16 @@ pub(super) struct Receiving {
     pub(super) dir: PathBuf,
     pub(super) label: Label,
     pub(super) files: Vec<(SnapshotFile, u32)>,
+    /// Of those that came whole, by their number, the sums of what came.
+    pub(super) sums: BTreeMap<usize, u32>,
+}
+
+/// The file that is arriving.
+struct Arriving {
+    number: usize,
+    /// Up to where it came without a gap.
+    end: u64,
+    digest: Digest,
 }
 
 impl Receiver {
@@ -197,6 +210,7 @@ impl Receiver {
             dir,
             label,
             files,
+            sums: BTreeMap::new(),
         });
         Ok(held)
     }
@@ -235,34 +249,76 @@ impl Receiver {
         let vote = wire::vote_from_proto(head.vote)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let worker = self.snapshots.worker();
+        let mut arriving = None;
+        let mut sums = BTreeMap::new();
         loop {
             match next().await? {
+                // A sign of life.
+                Some(Frame::Chunk(chunk)) if chunk.bytes.is_empty() => {}
                 Some(Frame::Chunk(chunk)) => {
                     let number = chunk.file as usize;
-                    let file = receiving.files.get(number).ok_or_else(wrong_chunk)?;
+                    let (file, _) = receiving.files.get(number).ok_or_else(wrong_chunk)?;
                     let end = chunk.offset.checked_add(chunk.bytes.len() as u64);
-                    if end.is_none_or(|end| end > file.0.bytes) {
+                    if end.is_none_or(|end| end > file.bytes) {
                         return Err(wrong_chunk().into());
                     }
-                    let path = receiving.dir.join("data").join(&file.0.name);
-                    let disk = self.snapshots.disk().clone();
-                    worker
-                        .run(move || disk.open(&path)?.write_all_at(&chunk.bytes, chunk.offset))
+                    let path = receiving.dir.join("data").join(&file.name);
+                    let (disk, bytes) = (self.snapshots.disk().clone(), file.bytes);
+                    let before = arriving.take();
+                    arriving = worker
+                        .run(move || {
+                            let open = disk.open(&path)?;
+                            open.write_all_at(&chunk.bytes, chunk.offset)?;
+                            let arriving = Arriving::go_on(before, &chunk);
+                            if arriving.as_ref().is_some_and(|it| it.end == bytes) {
+                                open.sync()?;
+                            }
+                            Ok::<_, io::Error>(arriving)
+                        })
                         .await
                         .map_err(internal)?
                         .map_err(internal)?;
+                    // Whatever is written to a file after its end is no longer what was summed.
+                    sums.remove(&number);
+                    if let Some(whole) = arriving.take_if(|it| it.end == bytes) {
+                        sums.insert(number, whole.sum().map_err(internal)?);
+                    }
                 }
                 Some(Frame::End(_)) => break,
                 _ => return Err(Status::unavailable("the snapshot's sender hung up").into()),
             }
         }
-        let receiving = current.take().ok_or_else(wrong_chunk)?;
+        let mut receiving = current.take().ok_or_else(wrong_chunk)?;
+        receiving.sums = sums;
         let snapshots = self.snapshots.clone();
         let snapshot = worker
             .run(move || verify(&snapshots, receiving))
             .await
             .map_err(internal)?;
         Ok((vote, snapshot?))
+    }
+}
+
+impl Arriving {
+    /// With one more chunk; none, if it is not the next of its file, whose sum has to be read then.
+    fn go_on(before: Option<Self>, chunk: &peer::SnapshotChunk) -> Option<Self> {
+        let number = chunk.file as usize;
+        let mut this = if chunk.offset == 0 {
+            Self {
+                number,
+                end: 0,
+                digest: digest(),
+            }
+        } else {
+            before.filter(|it| it.number == number && it.end == chunk.offset)?
+        };
+        this.digest.update(&chunk.bytes);
+        this.end += chunk.bytes.len() as u64;
+        Some(this)
+    }
+
+    fn sum(self) -> io::Result<u32> {
+        u32::try_from(self.digest.finalize()).map_err(io::Error::other)
     }
 }
 
@@ -387,11 +443,16 @@ pub(super) fn verify(snapshots: &Snapshots, receiving: Receiving) -> Result<Snap
 fn check(snapshots: &Snapshots, receiving: &Receiving) -> Result<(), Refused> {
     let disk = snapshots.disk();
     let data = receiving.dir.join("data");
-    for (file, expected) in &receiving.files {
+    for (number, (file, expected)) in receiving.files.iter().enumerate() {
         let whole = || -> io::Result<bool> {
             let open = disk.open(&data.join(&file.name))?;
-            let whole =
-                open.len()? == file.bytes && checksum(open.as_ref(), file.bytes)? == *expected;
+            if open.len()? != file.bytes {
+                return Ok(false);
+            }
+            if let Some(sum) = receiving.sums.get(&number) {
+                return Ok(sum == expected);
+            }
+            let whole = checksum(open.as_ref(), file.bytes)? == *expected;
             open.sync()?;
             Ok(whole)
         };

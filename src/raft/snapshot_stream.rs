@@ -2,27 +2,32 @@
 //!
 //! The receiver ([`super::snapshot_receive`]) keeps half-received files, so an interrupted transfer
 //! goes on where it stopped. The sender is paced, so that a transfer leaves the link and the
-//! disk to the clients.
+//! disk to the clients. Beside it all rows are read: before the end is said, nothing is taken over.
 
 use super::links::Client;
-use super::pace::{Pace, SEND_BYTES_PER_SECOND};
+use super::pace::Pace;
 use super::snapshot::{Label, SNAPSHOT_FORMAT_VERSION, Snapshot, label_of};
 use super::snapshot_dir::SnapshotDir;
 use super::type_config::Vote;
 use super::wire;
 use crate::env::DiskFile;
 use crate::proto::peer;
+use crate::proto::peer::snapshot_frame::Frame;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+/// Four times a backup's: until it is there a member is one less to rely on.
+const BYTES_PER_SECOND: u64 = 1 << 30;
 /// Bytes of a file in one frame.
 const CHUNK_BYTES: u64 = 1 << 20;
+/// Between two frames without content, where there is nothing to send yet.
+const ALIVE: Duration = Duration::from_secs(5);
 /// Frames between the disk and the network.
 const FRAMES_QUEUED_MAX: usize = 4;
 /// Verifying and installing, once the last byte has arrived.
@@ -47,7 +52,8 @@ pub(super) async fn send(
         return wire::vote_from_proto(Some(higher)).map_err(internal);
     }
     let (frames, queue) = mpsc::channel(FRAMES_QUEUED_MAX);
-    let produce = produce(dir.clone(), vote, answer.held_bytes, frames, stall);
+    let out = Out { frames, stall };
+    let produce = produce(dir.clone(), vote, answer.held_bytes, out);
     let call = client.send_snapshot(ReceiverStream::new(queue));
     tokio::pin!(call);
     let receipt = tokio::select! {
@@ -61,7 +67,7 @@ pub(super) async fn send(
     wire::vote_from_proto(receipt.into_inner().vote).map_err(internal)
 }
 
-async fn offer(
+pub(super) async fn offer(
     dir: &SnapshotDir,
     label: &Label,
     vote: Vote,
@@ -93,26 +99,35 @@ async fn offer(
     })
 }
 
-async fn produce(
-    dir: SnapshotDir,
-    vote: Vote,
-    held: Vec<u64>,
-    frames: mpsc::Sender<peer::SnapshotFrame>,
-    stall: Duration,
-) -> Result<(), Status> {
-    use peer::snapshot_frame::Frame;
-    let send = async |frame| {
-        let frame = peer::SnapshotFrame { frame: Some(frame) };
-        let sent = timeout(stall, frames.send(frame)).await;
-        let sent = sent.map_err(|_| Status::deadline_exceeded("the snapshot's receiver stalls"))?;
-        sent.map_err(|_| Status::unavailable("the snapshot's receiver hung up"))
-    };
-    let head = peer::SnapshotHead {
+async fn produce(dir: SnapshotDir, vote: Vote, held: Vec<u64>, out: Out) -> Result<(), Status> {
+    out.send(Frame::Head(peer::SnapshotHead {
         snapshot_id: dir.id().to_owned(),
         vote: Some(wire::vote_to_proto(&vote)),
-    };
-    send(Frame::Head(head)).await?;
-    let mut pace = Pace::new(SEND_BYTES_PER_SECOND, Instant::now());
+    }))
+    .await?;
+    let rows = dir.check_rows();
+    let files = send_files(&dir, &held, &out);
+    tokio::pin!(rows, files);
+    let (mut checked, mut sent) = (false, false);
+    while !checked || !sent {
+        tokio::select! {
+            read = &mut rows, if !checked => {
+                read.map_err(internal)?;
+                checked = true;
+            }
+            all = &mut files, if !sent => {
+                all?;
+                sent = true;
+            }
+            // The receiver takes a long silence for an end.
+            () = sleep(ALIVE), if sent => out.send(Frame::Chunk(Default::default())).await?,
+        }
+    }
+    out.send(Frame::End(peer::SnapshotEnd {})).await
+}
+
+async fn send_files(dir: &SnapshotDir, held: &[u64], out: &Out) -> Result<(), Status> {
+    let mut pace = Pace::new(BYTES_PER_SECOND, Instant::now());
     for (number, file) in dir.files().iter().enumerate() {
         let open: Arc<dyn DiskFile> = dir.open_file(&file.name).map_err(internal)?.into();
         let mut offset = held.get(number).copied().unwrap_or(0).min(file.bytes);
@@ -127,17 +142,33 @@ async fn produce(
                 .and_then(|bytes| bytes)
                 .map_err(internal)?;
             let file = u32::try_from(number).map_err(internal)?;
-            send(Frame::Chunk(peer::SnapshotChunk {
+            out.send(Frame::Chunk(peer::SnapshotChunk {
                 file,
                 offset,
                 bytes,
             }))
             .await?;
             offset += take;
-            tokio::time::sleep_until(pace.sent(take, Instant::now())).await;
+            sleep_until(pace.sent(take, Instant::now())).await;
         }
     }
-    send(Frame::End(peer::SnapshotEnd {})).await
+    Ok(())
+}
+
+/// The way to the receiver.
+struct Out {
+    frames: mpsc::Sender<peer::SnapshotFrame>,
+    /// How long it may take nothing.
+    stall: Duration,
+}
+
+impl Out {
+    async fn send(&self, frame: Frame) -> Result<(), Status> {
+        let frame = peer::SnapshotFrame { frame: Some(frame) };
+        let sent = timeout(self.stall, self.frames.send(frame)).await;
+        let sent = sent.map_err(|_| Status::deadline_exceeded("the snapshot's receiver stalls"))?;
+        sent.map_err(|_| Status::unavailable("the snapshot's receiver hung up"))
+    }
 }
 
 fn read_chunk(file: &dyn DiskFile, offset: u64, bytes: u64) -> io::Result<Bytes> {

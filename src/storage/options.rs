@@ -15,6 +15,9 @@ const MIB: usize = 1 << 20;
 /// What RocksDB makes of rows when it rewrites them.
 pub(super) const FILE_BYTES: usize = 32 * MIB;
 
+/// Until a file of the last level is rewritten for what a view held back in it.
+const REWRITE_DELAY_SECONDS: u32 = 3600;
+
 /// What an operator or a test may choose. The defaults hold a million small keys in 300 MB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -87,10 +90,16 @@ impl EngineOptions {
         history_floor: &Arc<AtomicI64>,
     ) -> Result<Options, Error> {
         let mut options = Options::default();
-        if self.settles {
-            // A view that is closed would begin compactions that nobody waits for.
-            options = with(&mut options, "bottommost_file_compaction_delay=4294967295")?;
-        }
+        // Rows that a view saw while they were written to the last level keep their sequence numbers, and
+        // RocksDB rewrites such files as soon as the view is closed: soon everything twice, for next to
+        // nothing. In a simulation nobody would wait for it.
+        let delay = if self.settles {
+            u32::MAX
+        } else {
+            REWRITE_DELAY_SECONDS
+        };
+        let delay = format!("bottommost_file_compaction_delay={delay}");
+        options = with(&mut options, &delay)?;
         options.set_write_buffer_size(match family {
             Family::Lease | Family::Meta => self.memtable_bytes.min(4 * MIB),
             Family::Current | Family::Events | Family::History => self.memtable_bytes,

@@ -9,7 +9,7 @@ use crate::cluster::local::{Cluster, PATIENCE, Spec};
 use crate::cluster::process::{Process, own_cpu_time};
 use crate::cluster::program::Program;
 use crate::wait::until_ok;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -201,6 +201,24 @@ impl Running {
             filler.context("a filler")??;
         }
         Ok(start.elapsed())
+    }
+
+    /// Waits until a second costs the members next to nothing: what filling left for them to do in the
+    /// background is done, and what is measured next is not in its way.
+    ///
+    /// # Errors
+    /// They do not come to rest.
+    pub async fn come_to_rest(&mut self) -> Result<()> {
+        const SECOND: Duration = Duration::from_secs(1);
+        const RESTING: Duration = Duration::from_millis(100);
+        until_ok("the servers to rest", PATIENCE * 10, async || {
+            let before = self.spent()?.servers;
+            tokio::time::sleep(SECOND).await;
+            let busy = self.spent()?.servers - before;
+            ensure!(busy < RESTING, "{busy:?} of CPU time in a second");
+            Ok(())
+        })
+        .await
     }
 
     /// CPU time so far: of every member that runs, and of the client.

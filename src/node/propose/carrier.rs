@@ -26,20 +26,6 @@ impl Carrier {
         Self { consensus, links }
     }
 
-    /// Returns when another member leads than when it was called; a leader that is merely lost is
-    /// not replaced yet.
-    pub(super) async fn leader_replaced(&self) {
-        let mut leaders = self.consensus.leader_watch();
-        let before = leaders.hint();
-        loop {
-            leaders.changed(Duration::MAX).await;
-            let now = leaders.hint();
-            if now != before && now != LeaderHint::Nobody {
-                return;
-            }
-        }
-    }
-
     /// # Errors
     /// What to tell those who wait; of [`NodeError::is_unknown_outcome`] it may be carried out all the
     /// same.

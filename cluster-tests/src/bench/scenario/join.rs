@@ -35,6 +35,7 @@ pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
         .start(3, &["--quota-backend-bytes=17179869184"])
         .await?;
     servers.fill(KEYS, 0).await?;
+    servers.come_to_rest().await?;
     let connections = servers.connections(&servers.followers(), CALLERS).await?;
     let warm = KvCaller::many(&connections, Call::Put, SMALL, 64);
     closed_loop(warm, Stand::WARM_UP).await?;

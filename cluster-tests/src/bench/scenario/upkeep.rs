@@ -14,9 +14,10 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
     let mut figures = Figures::default();
-    let servers = stand.start(3, &[]).await?;
+    let mut servers = stand.start(3, &[]).await?;
     servers.fill(KEYS, 0).await?;
     servers.fill(KEYS, KEYS.count / 2).await?;
+    servers.come_to_rest().await?;
     let connections = servers
         .connections(&servers.leader_first(), CLIENTS)
         .await?;
