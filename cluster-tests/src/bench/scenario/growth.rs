@@ -29,6 +29,7 @@ pub(super) async fn measure(stand: &Stand) -> Result<Figures> {
     for (count, size) in SIZES.into_iter().take(up_to) {
         let keys = Keys::new(count);
         servers.fill(keys, filled).await?;
+        servers.come_to_rest().await?;
         filled = count;
         for (call, clients) in CALLS {
             let connections = servers.connections(&[1], clients).await?;
