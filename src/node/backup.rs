@@ -3,13 +3,15 @@
 use super::{Node, NodeError};
 use crate::backup::write::{BackupWriter, Piece};
 use crate::backup::{FileEntry, Manifest};
-use crate::raft::{Pace, SEND_BYTES_PER_SECOND, StateCopy};
+use crate::raft::{Pace, StateCopy};
 use std::io;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 /// Backups under way at most: each keeps the files of its moment on disk.
 pub(super) const BACKUPS_MAX: usize = 4;
+/// What one reads at most: nobody waits for it, and the disk is the clients'.
+const BYTES_PER_SECOND: u64 = 256 << 20;
 
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +63,7 @@ impl Node {
         );
         Ok(Backup {
             writer: Some(writer),
-            pace: Pace::new(SEND_BYTES_PER_SECOND, Instant::now()),
+            pace: Pace::new(BYTES_PER_SECOND, Instant::now()),
             copy,
             _under_way: under_way,
         })

@@ -190,8 +190,8 @@ impl Opened {
             member_dir.join("snapshot"),
             disk.clone(),
             env.randomness.clone(),
-            env.threads.clone(),
             env.threads.worker("snapshot")?,
+            env.threads.worker("rows")?,
         )
         .context("open snapshots")?;
         let (halt, mut halted) = mpsc::channel(1);

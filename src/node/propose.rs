@@ -10,7 +10,7 @@
 //! Raft's thread once and this one once, however many commands it holds. On the leader the batches of
 //! all other members go into the same entry: an entry costs every member an append, an fsync and a
 //! message, whoever asked for it. So that they are there when it forms, the others send what they have
-//! before the last one is answered ([`FORWARDS_AT_ONCE`]). Who waits for an answer before it asks again
+//! before the last one is answered ([`under_way`]). Who waits for an answer before it asks again
 //! keeps its order; there is no other.
 //!
 //! What cannot be known is not retried. A batch goes out again only if it certainly is in nobody's
@@ -19,10 +19,11 @@
 mod batch;
 mod carrier;
 mod intake;
+mod under_way;
 
 use super::NodeError;
 use super::weight::{is_urgent, weight};
-use crate::raft::{Consensus, ForwardCall, LeaderHint, LeaderWatch, Links};
+use crate::raft::{Consensus, ForwardCall, LeaderWatch, Links};
 use crate::state_machine::{Command, Reply};
 use carrier::Carrier;
 use intake::{Intake, Proposal};
@@ -30,8 +31,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
+use under_way::UnderWay;
 
 /// Commands that may wait; one more is refused with "too many requests".
 pub(super) const QUEUE_COMMANDS_MAX: usize = 16_384;
@@ -39,12 +40,6 @@ pub(super) const QUEUE_COMMANDS_MAX: usize = 16_384;
 const QUEUE_URGENT_MAX: usize = 1024;
 /// Bytes of commands that may wait.
 pub(super) const QUEUE_BYTES_MAX: usize = 64 << 20;
-/// Batches on their way to another member that leads. What waits behind one that the leader has not answered
-/// misses the leader's next entry: with one at a time 64 callers fill an entry with 21 commands, with four
-/// with 25 (`docs/performance.md`).
-const FORWARDS_AT_ONCE: usize = 4;
-/// Batches that may wait aside for a former leader's answer.
-const LEFT_BEHIND_MAX: usize = 16;
 
 /// The handlers' end of the queue.
 #[derive(Clone)]
@@ -63,15 +58,11 @@ impl Proposer {
     ) -> (Self, Batcher) {
         let (queue, waiting) = mpsc::channel(QUEUE_COMMANDS_MAX + QUEUE_URGENT_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
-        let mut leaders = consensus.leader_watch();
         let batcher = Batcher {
             intake: Intake::new(waiting, queued_bytes.clone(), forwarded),
-            leader: leaders.hint(),
-            leaders,
+            leaders: consensus.leader_watch(),
             carrier: Carrier::new(consensus, links),
-            era: 0,
-            on_their_way: JoinSet::new(),
-            of_this_era: 0,
+            under_way: UnderWay::default(),
         };
         (
             Self {
@@ -144,68 +135,41 @@ pub(super) struct Batcher {
     intake: Intake,
     carrier: Carrier,
     leaders: LeaderWatch,
-    /// The one that the batches on their way were meant for.
-    leader: LeaderHint,
-    /// Leaders so far.
-    era: u64,
-    /// All batches on their way, by the era that they began in.
-    on_their_way: JoinSet<u64>,
-    /// Those of them that began in this era.
-    of_this_era: usize,
+    under_way: UnderWay,
 }
 
 impl Batcher {
     /// Runs until every [`Proposer`] is gone.
     pub(super) async fn run(mut self) {
         loop {
-            self.wait_for_a_place().await;
+            self.under_way.follow(self.leaders.hint());
+            if !self.under_way.has_place() {
+                self.news().await;
+                continue;
+            }
             let Some(mut batch) = self.intake.next().await else {
-                return;
+                break;
             };
-            let (carrier, era) = (self.carrier.clone(), self.era);
-            self.of_this_era += 1;
-            self.on_their_way.spawn(async move {
+            // It may have waited long, and another member may lead by now.
+            self.under_way.follow(self.leaders.hint());
+            let carrier = self.carrier.clone();
+            self.under_way.begin(async move {
                 let outcome = carrier.carry_out(&mut batch).await;
                 batch.answer(outcome);
-                era
             });
         }
-    }
-
-    /// Returns when one more batch may go. A leader that was cut off never answers; one that handed over
-    /// does. Whichever it is, its batches wait for it aside, and the next one goes to the new leader.
-    async fn wait_for_a_place(&mut self) {
-        loop {
-            let leader = self.leaders.hint();
-            if leader != self.leader && leader != LeaderHint::Nobody {
-                self.leader = leader;
-                self.era += 1;
-                self.of_this_era = 0;
-            }
-            while let Some(done) = self.on_their_way.try_join_next() {
-                self.arrived(done);
-            }
-            let places = match self.leader {
-                LeaderHint::Me | LeaderHint::Nobody => 1,
-                LeaderHint::Other(..) => FORWARDS_AT_ONCE,
-            };
-            let left_behind = self.on_their_way.len() - self.of_this_era;
-            if self.of_this_era < places && left_behind <= LEFT_BEHIND_MAX {
-                return;
-            }
-            tokio::select! {
-                Some(done) = self.on_their_way.join_next() => self.arrived(done),
-                () = self.leaders.changed(Duration::MAX) => {}
-            }
+        // What other members have sent is answered still.
+        while !self.under_way.is_idle() {
+            self.news().await;
+            self.under_way.follow(self.leaders.hint());
         }
     }
 
-    fn arrived(&mut self, done: Result<u64, JoinError>) {
-        match done {
-            Ok(era) if era == self.era => self.of_this_era -= 1,
-            Ok(_) => {}
-            // Nothing stops them: it panicked.
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    /// Returns when a batch has arrived, or something about leadership has changed.
+    async fn news(&mut self) {
+        tokio::select! {
+            () = self.under_way.arrived() => {}
+            () = self.leaders.changed(Duration::MAX) => {}
         }
     }
 }

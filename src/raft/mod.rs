@@ -66,6 +66,8 @@ mod wire;
 mod snapshot_tests;
 #[cfg(test)]
 mod suite_tests;
+#[cfg(test)]
+mod transfer_tests;
 
 pub use address_book::AddressBook;
 pub use applier::{Applier, SharedStore};
@@ -79,7 +81,7 @@ pub use links::{Client, LinkTimes, Links, PeerLinks, stranger, was_never_sent};
 pub use membership::{
     ChangeFailure, InForce, Member, MembershipChange, founding_entry, members_of,
 };
-pub use pace::{Pace, SEND_BYTES_PER_SECOND};
+pub use pace::Pace;
 pub use peer_forward::{FORWARDS_MAX, ForwardCall, Forwarded};
 pub use peer_hashes::HashUnknown;
 pub use peer_members::Desk;

@@ -4,8 +4,6 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The pace of snapshots to members, and of backups.
-pub const SEND_BYTES_PER_SECOND: u64 = 256 << 20;
 /// What may be sent at once after a pause; a long one is not made good.
 const BURST_BYTES: u64 = 4 << 20;
 

@@ -21,7 +21,7 @@ use super::snapshot_dir::{DATA, Home, SnapshotDir, SnapshotFile};
 use super::type_config::{LogId, SnapshotMeta, StoredMembership, TypeConfig, log_id_of};
 use super::wire::{decode_membership, encode_membership};
 use crate::env::disk::{read_file, write_file_durably};
-use crate::env::{Disk, Randomness, Threads, Worker};
+use crate::env::{Disk, Randomness, Worker};
 use crate::mvcc::Store;
 use crate::types::Position;
 use openraft::alias::SnapshotOf;
@@ -114,18 +114,19 @@ struct Kept {
 
 impl Snapshots {
     /// Finds the newest complete snapshot and removes everything else but half-received ones, which
-    /// a sender may resume. Blocking.
+    /// a sender may resume. Files are made and moved on `worker`; on `rows` those that go to another
+    /// member are read whole. Blocking.
     pub fn open(
         dir: PathBuf,
         disk: Arc<dyn Disk>,
         randomness: Arc<dyn Randomness>,
-        threads: Arc<dyn Threads>,
         worker: Worker,
+        rows: Worker,
     ) -> io::Result<Self> {
         let home = Home {
             disk,
             worker,
-            threads,
+            rows,
             sends: Sends::default(),
         };
         home.disk.create_dir_all(&dir)?;

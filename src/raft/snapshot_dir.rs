@@ -1,15 +1,14 @@
 //! One snapshot on disk, shared by all who read it. The last of them removes it once it is retired.
 
 use super::sends::Sends;
-use crate::env::{Disk, DiskFile, Threads, Worker};
+use crate::env::{Disk, DiskFile, Worker};
 use crate::mvcc::Store;
 use crc_fast::{CrcAlgorithm, Digest};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tokio::sync::watch;
+use std::sync::{Arc, OnceLock};
 
 /// Where the checkpoint is, inside the snapshot's directory.
 pub(super) const DATA: &str = "data";
@@ -41,17 +40,14 @@ pub struct SnapshotDir {
     inner: Arc<Inner>,
 }
 
-/// The outcome, once there is one.
-type Told = watch::Receiver<Option<Result<(), String>>>;
-
 struct Inner {
     id: String,
     dir: PathBuf,
     files: Vec<SnapshotFile>,
     home: Home,
     checksums: OnceLock<Vec<u32>>,
-    /// Whether all rows could be read; none yet while they are being read.
-    rows: Mutex<Option<Told>>,
+    /// All rows were read.
+    rows_are_whole: AtomicBool,
     remove_on_drop: AtomicBool,
 }
 
@@ -77,7 +73,8 @@ impl Drop for Inner {
 pub(super) struct Home {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) worker: Worker,
-    pub(super) threads: Arc<dyn Threads>,
+    /// Where [`SnapshotDir::check_rows`] reads.
+    pub(super) rows: Worker,
     pub(super) sends: Sends,
 }
 
@@ -89,7 +86,7 @@ impl SnapshotDir {
             files,
             home,
             checksums: OnceLock::new(),
-            rows: Mutex::default(),
+            rows_are_whole: AtomicBool::new(false),
             remove_on_drop: AtomicBool::new(false),
         };
         Self {
@@ -140,47 +137,28 @@ impl SnapshotDir {
         Ok(self.inner.checksums.get_or_init(|| sums))
     }
 
-    /// Reads all rows, once, on a thread of its own: the files are the member's own (links), and what its
-    /// disk has done to them nobody is to take over. It takes about as long as to send them, goes on beside,
-    /// and is not begun again when a transfer is.
+    /// Reads all rows, once: the files are the member's own (links), and what its disk has done to them nobody
+    /// is to take over. It takes about as long as to send them. One snapshot is read at a time; a reading
+    /// that has begun goes on when nobody waits any more, and the next who asks is told what it found.
     ///
     /// # Errors
     /// Something cannot be read. [`Sends::damage`] tells of damage.
     pub async fn check_rows(&self) -> io::Result<()> {
-        let mut told = {
-            let rows = self.inner.rows.lock();
-            let mut rows = rows.unwrap_or_else(PoisonError::into_inner);
-            let failed = |told: &Told| matches!(*told.borrow(), Some(Err(_)));
-            match rows.as_ref().filter(|told| !failed(told)).cloned() {
-                Some(told) => told,
-                None => rows.insert(self.begin_check()).clone(),
-            }
-        };
-        let outcome = told.wait_for(Option::is_some).await;
-        let outcome = outcome.map_err(io::Error::other)?.clone();
-        outcome.unwrap_or(Ok(())).map_err(io::Error::other)
-    }
-
-    fn begin_check(&self) -> Told {
-        let (tell, told) = watch::channel(None);
         let this = self.clone();
-        drop(tokio::spawn(async move {
-            let read = this.read_rows().await;
-            tell.send_replace(Some(read.map_err(|error| error.to_string())));
-        }));
-        told
+        self.inner.home.rows.run(move || this.read_rows()).await?
     }
 
-    async fn read_rows(&self) -> io::Result<()> {
-        let data = self.data_dir();
-        let reader = self.inner.home.threads.worker("rows")?;
-        let damage = reader.run(move || Store::damage_in(&data)).await?;
-        let Some(damage) = damage.map_err(io::Error::other)? else {
+    fn read_rows(&self) -> io::Result<()> {
+        if self.inner.rows_are_whole.load(Ordering::Relaxed) {
             return Ok(());
-        };
-        let told = format!("the state to be sent is damaged: {damage}");
-        self.sends().found_damage(damage);
-        Err(io::Error::other(told))
+        }
+        if let Some(damage) = Store::damage_in(&self.data_dir()).map_err(io::Error::other)? {
+            let told = format!("the state to be sent is damaged: {damage}");
+            self.sends().found_damage(damage);
+            return Err(io::Error::other(told));
+        }
+        self.inner.rows_are_whole.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 

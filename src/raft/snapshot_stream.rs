@@ -52,7 +52,11 @@ pub(super) async fn send(
         return wire::vote_from_proto(Some(higher)).map_err(internal);
     }
     let (frames, queue) = mpsc::channel(FRAMES_QUEUED_MAX);
-    let out = Out { frames, stall };
+    let out = Out {
+        frames,
+        stall,
+        alive: ALIVE,
+    };
     let produce = produce(dir.clone(), vote, answer.held_bytes, out);
     let call = client.send_snapshot(ReceiverStream::new(queue));
     tokio::pin!(call);
@@ -99,7 +103,13 @@ pub(super) async fn offer(
     })
 }
 
-async fn produce(dir: SnapshotDir, vote: Vote, held: Vec<u64>, out: Out) -> Result<(), Status> {
+/// All that the receiver does not hold, and the end only when all rows were read.
+pub(super) async fn produce(
+    dir: SnapshotDir,
+    vote: Vote,
+    held: Vec<u64>,
+    out: Out,
+) -> Result<(), Status> {
     out.send(Frame::Head(peer::SnapshotHead {
         snapshot_id: dir.id().to_owned(),
         vote: Some(wire::vote_to_proto(&vote)),
@@ -120,7 +130,7 @@ async fn produce(dir: SnapshotDir, vote: Vote, held: Vec<u64>, out: Out) -> Resu
                 sent = true;
             }
             // The receiver takes a long silence for an end.
-            () = sleep(ALIVE), if sent => out.send(Frame::Chunk(Default::default())).await?,
+            () = sleep(out.alive), if sent => out.send(Frame::Chunk(Default::default())).await?,
         }
     }
     out.send(Frame::End(peer::SnapshotEnd {})).await
@@ -156,10 +166,12 @@ async fn send_files(dir: &SnapshotDir, held: &[u64], out: &Out) -> Result<(), St
 }
 
 /// The way to the receiver.
-struct Out {
-    frames: mpsc::Sender<peer::SnapshotFrame>,
+pub(super) struct Out {
+    pub(super) frames: mpsc::Sender<peer::SnapshotFrame>,
     /// How long it may take nothing.
-    stall: Duration,
+    pub(super) stall: Duration,
+    /// Between two frames without content.
+    pub(super) alive: Duration,
 }
 
 impl Out {

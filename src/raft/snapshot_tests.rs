@@ -5,11 +5,9 @@ use super::log::LogState;
 use super::snapshot::{Label, SNAPSHOT_FORMAT_VERSION, Snapshot, Snapshots, label_of};
 use super::snapshot_dir::{SnapshotFile, checksum};
 use super::snapshot_receive::{Receiver, Receiving, Refused, plausible, prepare, verify};
-use super::snapshot_stream;
 use super::state_dir::StateDir;
 use super::type_config::{log_id_of, vote_of};
 use super::wire;
-use crate::env::disk::{read_file, write_file_durably};
 use crate::env::{Disk, Env, Worker};
 use crate::proto::peer;
 use crate::state_machine::{Entry, EntryBody, StateMachine, StateOptions};
@@ -18,16 +16,15 @@ use futures_util::{StreamExt, poll, stream};
 use openraft::RaftSnapshotBuilder;
 use openraft::storage::RaftStateMachine;
 use std::collections::BTreeMap;
-use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tonic::Code;
 
-struct Member {
+pub(super) struct Member {
     dir: TempDir,
-    disk: Arc<dyn Disk>,
-    snapshots: Snapshots,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) snapshots: Snapshots,
 }
 
 fn at(index: u64) -> Position {
@@ -35,10 +32,15 @@ fn at(index: u64) -> Position {
 }
 
 impl Member {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::reading(Worker::inline())
+    }
+
+    /// One that reads the rows of what it sends there.
+    pub(super) fn reading(rows: Worker) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let env = Env::real();
-        let snapshots = snapshots(dir.path());
+        let snapshots = snapshots(dir.path(), rows);
         Self {
             dir,
             disk: env.disk,
@@ -78,7 +80,7 @@ impl Member {
         )
     }
 
-    async fn built(&self, last: u64) -> Snapshot {
+    pub(super) async fn built(&self, last: u64) -> Snapshot {
         let store = self.applier(last).store();
         self.snapshots.build(store).await.unwrap()
     }
@@ -90,14 +92,14 @@ impl Member {
     }
 }
 
-fn snapshots(dir: &Path) -> Snapshots {
+fn snapshots(dir: &Path, rows: Worker) -> Snapshots {
     let env = Env::real();
     Snapshots::open(
         dir.join("snapshot"),
         env.disk,
         env.randomness,
-        env.threads,
         Worker::inline(),
+        rows,
     )
     .unwrap()
 }
@@ -107,7 +109,7 @@ fn last_of(snapshots: &Snapshots) -> Option<u64> {
     current.meta.last_log_id.map(|last| last.index)
 }
 
-fn listed(snapshot: &Snapshot) -> Vec<(SnapshotFile, u32)> {
+pub(super) fn listed(snapshot: &Snapshot) -> Vec<(SnapshotFile, u32)> {
     let files = snapshot.snapshot.files().iter().cloned();
     let sums = snapshot.snapshot.checksums().unwrap().to_vec();
     files.zip(sums).collect()
@@ -315,95 +317,6 @@ async fn a_damaged_file_is_refused_and_the_transfer_starts_anew() {
     assert!(!follower.disk.exists(&data).unwrap());
 }
 
-/// What a sender says of a snapshot, in chunks of seven bytes and as `change` will have it.
-async fn told(
-    sent: &Snapshot,
-    follower: &Member,
-    change: impl FnOnce(&mut Vec<peer::SnapshotChunk>),
-) -> Result<(), Refused> {
-    use peer::snapshot_frame::Frame;
-    let receiver = Receiver::new(follower.snapshots.clone());
-    let vote = vote_of(1, 1, true);
-    let label = label_of(&sent.meta);
-    let offer = snapshot_stream::offer(&sent.snapshot, &label, vote);
-    let held = receiver.offered(1, offer.await.unwrap()).await?;
-    let mut chunks = Vec::new();
-    for ((number, file), held) in (0..).zip(sent.snapshot.files()).zip(held) {
-        let open = sent.snapshot.open_file(&file.name).unwrap();
-        for offset in (held..file.bytes).step_by(7) {
-            let mut bytes = vec![0; usize::try_from(file.bytes - offset).unwrap().min(7)];
-            open.read_exact_at(&mut bytes, offset).unwrap();
-            chunks.push(peer::SnapshotChunk {
-                file: number,
-                offset,
-                bytes: bytes.into(),
-            });
-        }
-    }
-    change(&mut chunks);
-    let head = Frame::Head(peer::SnapshotHead {
-        snapshot_id: sent.snapshot.id().to_owned(),
-        vote: Some(wire::vote_to_proto(&vote)),
-    });
-    let end = Frame::End(peer::SnapshotEnd {});
-    let frames = iter::once(head).chain(chunks.into_iter().map(Frame::Chunk));
-    let frames = frames
-        .chain([end])
-        .map(|frame| Ok(peer::SnapshotFrame { frame: Some(frame) }));
-    receiver.receive(stream::iter(frames)).await.map(drop)
-}
-
-#[tokio::test]
-async fn whatever_way_chunks_come_what_is_installed_is_what_was_offered() {
-    let leader = Member::new();
-    let sent = leader.built(4).await;
-    let whole = async |change: fn(&mut Vec<peer::SnapshotChunk>)| {
-        told(&sent, &Member::new(), change).await.is_ok()
-    };
-    assert!(whole(|_| {}).await);
-    assert!(whole(|chunks| chunks.reverse()).await, "any order");
-    assert!(whole(|chunks| chunks.extend(chunks.clone())).await, "twice");
-    assert!(whole(|chunks| chunks.insert(9, peer::SnapshotChunk::default())).await);
-    assert!(!whole(|chunks| drop(chunks.remove(9))).await, "a gap");
-    let flipped = |chunk: &peer::SnapshotChunk| {
-        let mut bytes = chunk.bytes.to_vec();
-        bytes[0] ^= 1;
-        let bytes = bytes.into();
-        peer::SnapshotChunk { bytes, ..*chunk }
-    };
-    let other = |chunks: &mut Vec<peer::SnapshotChunk>| chunks[9] = flipped(&chunks[9]);
-    assert!(told(&sent, &Member::new(), other).await.is_err());
-    // After the end of its file, whose sum was right.
-    let late = |chunks: &mut Vec<peer::SnapshotChunk>| chunks.push(flipped(&chunks[9]));
-    assert!(told(&sent, &Member::new(), late).await.is_err());
-}
-
-#[tokio::test]
-async fn what_was_there_before_a_transfer_goes_on_is_trusted_no_more_than_the_rest() {
-    let (leader, follower) = (Member::new(), Member::new());
-    let sent = leader.built(4).await;
-    let cut = told(&sent, &follower, |chunks| chunks.truncate(50)).await;
-    assert!(cut.is_err(), "the end was said too early");
-    // Refused is removed; half of the next stays, and is damaged on disk.
-    let files = listed(&sent);
-    let name = format!("recv-{}", sent.snapshot.id());
-    prepare(&follower.snapshots, &name, &files).unwrap();
-    let largest = files.iter().max_by_key(|(file, _)| file.bytes).unwrap();
-    let path = follower
-        .snapshots
-        .dir()
-        .join(name)
-        .join("data")
-        .join(&largest.0.name);
-    let file = follower.disk.open(&path).unwrap();
-    file.write_all_at(&[b'?'; 20], 0).unwrap();
-    assert!(told(&sent, &follower, |_| {}).await.is_err());
-    assert!(
-        told(&sent, &follower, |_| {}).await.is_ok(),
-        "it began anew"
-    );
-}
-
 #[tokio::test]
 async fn a_label_that_the_data_does_not_bear_out_is_refused() {
     let (leader, follower) = (Member::new(), Member::new());
@@ -451,7 +364,10 @@ async fn a_snapshot_that_the_log_does_not_go_on_from_is_forgotten() {
     member.snapshots.build(applier.store()).await.unwrap();
     assert_eq!(last_of(&member.snapshots), Some(9));
     // And it is the one that is found after a restart.
-    assert_eq!(last_of(&snapshots(member.dir.path())), Some(9));
+    assert_eq!(
+        last_of(&snapshots(member.dir.path(), Worker::inline())),
+        Some(9)
+    );
     applier.reconcile(&log(Some(10), Some(12)));
     assert_eq!(last_of(&member.snapshots), None, "purged past the snapshot");
 }
@@ -466,20 +382,4 @@ fn what_openraft_asserts_of_a_snapshot_is_asked_first() {
     assert!(plausible(position(4, 10), &vote, position(2, 9)).is_err());
     assert!(plausible(position(3, 9), &vote, position(2, 9)).is_err());
     assert!(plausible(position(3, 5), &vote, position(2, 9)).is_err());
-}
-
-#[tokio::test]
-async fn a_damaged_state_is_not_sent() {
-    let member = Member::new();
-    let snapshot = member.built(30).await;
-    let table = |file: &&SnapshotFile| file.name.ends_with(".sst");
-    let table = snapshot.snapshot.files().iter().find(table).unwrap();
-    let path = snapshot.snapshot.data_dir().join(&table.name);
-    let mut bytes = read_file(member.disk.as_ref(), &path).unwrap().unwrap();
-    bytes[10] ^= 1;
-    write_file_durably(member.disk.as_ref(), &path, &bytes).unwrap();
-    assert_eq!(snapshot.snapshot.sends().damage(), None);
-    assert!(snapshot.snapshot.check_rows().await.is_err());
-    let damage = snapshot.snapshot.sends().damage().unwrap();
-    assert!(damage.contains("Corruption"), "{damage}");
 }

@@ -30,7 +30,7 @@ impl StoreBuilder<TypeConfig, LogStore, Applier, TempDir> for Builder {
             dir.path().join("snapshot"),
             disk.clone(),
             env.randomness.clone(),
-            env.threads.clone(),
+            Worker::inline(),
             Worker::inline(),
         )
         .unwrap();
