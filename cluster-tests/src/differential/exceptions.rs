@@ -26,6 +26,8 @@
 //! * a range whose `sort_target` is no known one, because etcd 3.4 does not survive it (current
 //!   etcd, and Quorate: `etcdserver: invalid sort option`; the hostile story of the fault suite
 //!   holds that);
+//! * a put that keeps the value or the lease of a key in a transaction that deletes every key from some
+//!   key on, because etcd does not survive it where that was the key (`survivable`; trap 20);
 //! * a put of exactly [`AMBIGUOUS_VALUE_BYTES`], because etcd takes it or refuses it by chance.
 
 use super::answer::Answer;

@@ -117,7 +117,7 @@ impl Generator {
             }
             400..650 => Call::Put(self.put()),
             650..740 => Call::DeleteRange(self.delete()),
-            740..979 => Call::Txn(self.txn(0)),
+            740..979 => Call::Txn(super::survivable::txn(self.txn(0))),
             979..985 if !self.has_alarm() => Call::Txn(super::budget::txn(&mut self.random)),
             985..990 => Call::Txn(self.read_only_txn_with_an_unknown_order()),
             990..992 => Call::Txn(self.long_txn()),
@@ -397,6 +397,19 @@ mod tests {
         };
         assert_eq!(steps(1), steps(1));
         assert_ne!(steps(1), steps(2));
+    }
+
+    #[test]
+    fn no_transaction_keeps_what_it_may_have_deleted() {
+        let mut generator = Generator::new(3, Areas::all());
+        let mut deleting = 0;
+        for _ in 0..50_000 {
+            if let Step::Call(Call::Txn(txn)) = generator.next_step() {
+                deleting += usize::from(super::super::survivable::deletes_to_the_end(&txn));
+                assert_eq!(super::super::survivable::txn(txn.clone()), txn);
+            }
+        }
+        assert!(deleting > 100, "{deleting} deletions tell little");
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! | [`watch`] | takes watch streams apart and compares them |
 //! | [`members`] | the two clusters, and who is asked |
 //! | [`lockstep`], `hashes` | carries out a step on both; compares their whole history |
-//! | [`exceptions`], `ties` | what may differ |
+//! | [`exceptions`], `ties`, `survivable` | what may differ, and what is not sent |
 //! | [`shrink`], [`revisions`] | the shortest list of steps that still differs |
 //!
 //! Not compared, because there is no etcd to compare with: Auth (not there yet), RangeStream (3.7),
@@ -39,6 +39,7 @@ pub mod other_calls;
 pub mod revisions;
 pub mod shrink;
 pub mod steps;
+mod survivable;
 mod ties;
 pub mod watch;
 
