@@ -143,7 +143,10 @@ async fn serve_http2(
                 Some(doors) if plain::is_call(&request) => {
                     doors.answer(request).await.map(AnswerBody::Call)
                 }
-                _ => port.plain.answer(request).await.map(AnswerBody::Plain),
+                // In a box, as the doors' rare calls.
+                _ => Box::pin(port.plain.answer(request))
+                    .await
+                    .map(AnswerBody::Plain),
             })
         }
     });

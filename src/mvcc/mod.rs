@@ -32,7 +32,7 @@
 //! * [`refusal`]: why a valid command or read is not carried out.
 //! * [`alarms`]: what is wrong with which member. [`downgrade`]: a note.
 //! * [`events`]: what was changed, in order, and what was before it.
-//! * [`metadata_cache`]: what makes an overwrite cheap.
+//! * [`metadata_cache`]: what makes an overwrite cheap. [`key_filter`]: and a new key.
 //! * [`compaction`]: removing what nobody may read.
 //! * [`digest`]: do members agree, at every batch? [`deep_hash`]: and in every row?
 //!   [`hash`]: are two stores the same? [`hash_kv`]: and is it an etcd's? ([`crc_join`])
@@ -49,6 +49,7 @@ pub mod events;
 pub mod hash;
 pub mod hash_kv;
 pub mod head;
+pub mod key_filter;
 pub mod lease_feed;
 pub mod lease_rows;
 pub mod metadata_cache;

@@ -57,6 +57,7 @@ impl<'a> ReadView<'a> {
         Source {
             view: &self.view,
             overlay: None,
+            filter: None,
         }
     }
 

@@ -11,6 +11,7 @@
 //! ```
 
 use super::Error;
+use super::key_filter::KeyFilter;
 use super::overlay::{Overlay, Touched};
 use super::row::{Meta, Stored, read_current, read_event, read_history};
 use crate::storage::{Bounds, Cursor, Family, Scan, View, keys};
@@ -31,6 +32,8 @@ pub enum At {
 pub struct Source<'a> {
     pub view: &'a View<'a>,
     pub overlay: Option<&'a Overlay>,
+    /// What it denies is not looked for in the engine. For the latest revision: the one who writes.
+    pub filter: Option<&'a KeyFilter>,
 }
 
 /// A value that may have to be fetched.
@@ -56,6 +59,9 @@ impl Source<'_> {
                 .now
                 .as_ref()
                 .map(|live| (live.meta, live.value.clone())));
+        }
+        if self.filter.is_some_and(|filter| !filter.may_have(key)) {
+            return Ok(None);
         }
         let Some(row) = self.view.get(Family::Current, key)? else {
             return Ok(None);

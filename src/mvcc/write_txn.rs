@@ -202,15 +202,21 @@ impl<'w> WriteTxn<'w> {
     /// Reads, with the command's own changes.
     fn read<T>(&self, read: impl FnOnce(&Counting<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let view = self.view();
-        let source = Source {
-            view: &view,
-            overlay: Some(&self.changes.overlay),
-        };
+        let source = self.source(&view);
         read(&Counting {
             source,
             index: &self.writer.index,
             revision: self.revision(),
         })
+    }
+
+    /// The state with the command's own changes.
+    fn source<'s>(&'s self, view: &'s View<'s>) -> Source<'s> {
+        Source {
+            view,
+            overlay: Some(&self.changes.overlay),
+            filter: Some(&self.writer.filter),
+        }
     }
 
     pub(super) fn view(&self) -> View<'_> {
@@ -325,10 +331,7 @@ impl<'w> WriteTxn<'w> {
         let mut bytes = self.command_bytes;
         let mut doomed = Vec::new();
         let view = self.view();
-        let source = Source {
-            view: &view,
-            overlay: Some(&self.changes.overlay),
-        };
+        let source = self.source(&view);
         let mut cursor = StateCursor::new(source, range, At::Latest, Scan::List)?;
         while let Some(found) = cursor.next_live()? {
             let (value, value_bytes, pending) = match found.value {
@@ -389,6 +392,9 @@ impl<'w> WriteTxn<'w> {
                     pending: false,
                 }));
             }
+        }
+        if !self.writer.filter.may_have(key) {
+            return Ok(None);
         }
         let view = self.view();
         let Some(row) = view.get(Family::Current, key)? else {

@@ -6,6 +6,7 @@ use super::count_index::CountIndex;
 use super::digest::{Digest, Mark};
 use super::downgrade::{self, DowngradeTarget};
 use super::head::Head;
+use super::key_filter::KeyFilter;
 use super::metadata_cache::MetadataCache;
 use super::overlay::PendingEvent;
 use super::roster::Roster;
@@ -20,6 +21,8 @@ use std::sync::Arc;
 pub struct Writer {
     pub(super) store: Arc<Store>,
     pub(super) cache: MetadataCache,
+    /// Has every live key.
+    pub(super) filter: KeyFilter,
     pub(super) head: Head,
     pub(super) index: CountIndex,
     pub(super) floor: Arc<Floor>,
@@ -44,9 +47,11 @@ impl Writer {
         let downgrade = downgrade::read(&view)?;
         let roster = Arc::new(Roster::read(&view)?);
         let mut found = Digest::default();
+        let mut filter = KeyFilter::new(options.hash_seed);
         let index = CountIndex::build(&view, options.hash_seed, |key, row| {
             let (meta, value) = read_current(row)?;
             found.begin(key, &meta, value.len() as u64);
+            filter.add(key);
             Ok(())
         })?;
         if !found.agrees_on_live_keys(&head.digest) {
@@ -73,6 +78,7 @@ impl Writer {
         Ok(Self {
             store,
             cache,
+            filter,
             head,
             index,
             floor,
@@ -136,6 +142,10 @@ impl Writer {
         // Before the write: it reads rows, and once the batch is visible readers wait for us.
         self.index
             .update(&self.store.engine.latest(), &created, &deleted)?;
+        // Whatever becomes of the write: a key too many does no harm.
+        for key in &created {
+            self.filter.add(key);
+        }
         self.store.write_and_publish(batch, |sequence| Published {
             sequence,
             head: self.head.clone(),
