@@ -238,6 +238,18 @@ impl<'w> WriteTxn<'w> {
         Ok(found.map(|(meta, value)| meta.key_value(key.clone(), value)))
     }
 
+    /// Of the live version of `key`. An overwritten one is mostly known without reading.
+    pub fn meta(&self, key: &Bytes) -> Result<Option<Meta>, Error> {
+        let overlay = &self.changes.overlay;
+        if overlay.get(key).is_none()
+            && let Some(known) = self.writer.cache.get(key)
+        {
+            return Ok(Some(known.meta()));
+        }
+        let found = self.read(|counting| counting.source.get(key))?;
+        Ok(found.map(|(meta, _)| meta))
+    }
+
     /// Visits the live keys of a range at the latest revision, until `visit` says that it is enough.
     pub fn visit(
         &self,

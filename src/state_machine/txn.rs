@@ -16,7 +16,8 @@ use crate::mvcc::range::check_revision_in_txn;
 use crate::mvcc::row::Meta;
 use crate::mvcc::state_cursor::Source;
 use crate::mvcc::{Error, ReadView, WriteTxn, state_cursor};
-use crate::types::{KeyRange, RangeQuery, RangeResult};
+use crate::types::{KeyRange, RangeEnd, RangeQuery, RangeResult};
+use bytes::Bytes;
 
 /// Inside: why the transaction ends early.
 enum Stop {
@@ -46,6 +47,9 @@ fn settle<T>(result: Result<T, Stop>) -> Result<Result<T, Refusal>, Error> {
 
 /// State that compares can look at: a view, or the changes being collected.
 trait Readable {
+    /// Of the live version of a key. Its value is not read.
+    fn meta(&self, key: &Bytes) -> Result<Option<Meta>, Error>;
+
     fn visit(
         &self,
         range: &KeyRange,
@@ -54,6 +58,10 @@ trait Readable {
 }
 
 impl Readable for WriteTxn<'_> {
+    fn meta(&self, key: &Bytes) -> Result<Option<Meta>, Error> {
+        WriteTxn::meta(self, key)
+    }
+
     fn visit(
         &self,
         range: &KeyRange,
@@ -64,6 +72,10 @@ impl Readable for WriteTxn<'_> {
 }
 
 impl Readable for Source<'_> {
+    fn meta(&self, key: &Bytes) -> Result<Option<Meta>, Error> {
+        Ok(self.get(key)?.map(|(meta, _)| meta))
+    }
+
     fn visit(
         &self,
         range: &KeyRange,
@@ -110,6 +122,14 @@ fn choose<'t>(state: &dyn Readable, txn: &'t Txn) -> Result<Path<'t>, Error> {
 /// Every key of the range must satisfy the compare; where there is none, numbers are 0 and a value
 /// equals nothing, and differs from nothing.
 fn holds(state: &dyn Readable, compare: &Compare) -> Result<bool, Error> {
+    let is_number = !matches!(compare.target, CompareTarget::Value(_));
+    if is_number && compare.range.end == RangeEnd::Single {
+        let meta = state.meta(&compare.range.start)?;
+        return Ok(satisfies(
+            compare,
+            meta.as_ref().map(|meta| (meta, &[][..])),
+        ));
+    }
     let mut found = false;
     let mut all = true;
     state.visit(&compare.range, &mut |meta, value| {
