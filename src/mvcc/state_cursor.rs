@@ -14,7 +14,7 @@ use super::Error;
 use super::key_filter::KeyFilter;
 use super::overlay::{Overlay, Touched};
 use super::row::{Meta, Stored, read_current, read_event, read_history};
-use crate::storage::{Bounds, Cursor, Family, Scan, View, keys};
+use crate::storage::{Bounds, Cursor, Family, Pinned, Scan, View, keys};
 use crate::types::{KeyRange, RangeEnd, Revision};
 use bytes::Bytes;
 use std::collections::btree_map;
@@ -60,14 +60,19 @@ impl Source<'_> {
                 .as_ref()
                 .map(|live| (live.meta, live.value.clone())));
         }
-        if self.filter.is_some_and(|filter| !filter.may_have(key)) {
-            return Ok(None);
-        }
-        let Some(row) = self.view.get(Family::Current, key)? else {
+        let Some(row) = self.row(key)? else {
             return Ok(None);
         };
         let (meta, value) = read_current(&row)?;
         Ok(Some((meta, Bytes::copy_from_slice(value))))
+    }
+
+    /// The engine's row of a key that the overlay did not touch.
+    pub fn row(&self, key: &[u8]) -> Result<Option<Pinned<'_>>, Error> {
+        if self.filter.is_some_and(|filter| !filter.may_have(key)) {
+            return Ok(None);
+        }
+        Ok(self.view.get(Family::Current, key)?)
     }
 
     /// Hands the value of `found` to `use_value`, reading it from its event if it must.

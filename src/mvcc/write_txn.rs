@@ -21,7 +21,7 @@ use super::write_lease::PendingLeases;
 use super::writer::Writer;
 use super::{Error, Refusal};
 use crate::canary::{Canary, in_hash_order, planted};
-use crate::storage::{Family, Scan, View};
+use crate::storage::{Scan, View};
 use crate::telemetry::metrics::Counter;
 use crate::types::{
     KeyRange, KeyValue, LeaseId, Position, RangeEnd, RangeQuery, RangeResult, Revision,
@@ -405,11 +405,9 @@ impl<'w> WriteTxn<'w> {
                 }));
             }
         }
-        if !self.writer.filter.may_have(key) {
-            return Ok(None);
-        }
         let view = self.view();
-        let Some(row) = view.get(Family::Current, key)? else {
+        let source = self.source(&view);
+        let Some(row) = source.row(key)? else {
             return Ok(None);
         };
         let (meta, value) = read_current(&row)?;

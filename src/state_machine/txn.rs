@@ -47,7 +47,7 @@ fn settle<T>(result: Result<T, Stop>) -> Result<Result<T, Refusal>, Error> {
 
 /// State that compares can look at: a view, or the changes being collected.
 trait Readable {
-    /// Of the live version of a key. Its value is not read.
+    /// Of the live version of a key, where its value does not matter.
     fn meta(&self, key: &Bytes) -> Result<Option<Meta>, Error>;
 
     fn visit(

@@ -72,12 +72,18 @@ pub fn has_unknown_sort_order(call: &Call) -> bool {
 }
 
 fn in_txn(txn: &TxnRequest) -> bool {
-    txn.success
-        .iter()
-        .chain(&txn.failure)
-        .any(|op| match &op.request {
-            Some(Request::RequestRange(range)) => SortOrder::try_from(range.sort_order).is_err(),
-            Some(Request::RequestTxn(txn)) => in_txn(txn),
-            _ => false,
-        })
+    any_operation(txn, &|operation| match operation {
+        Request::RequestRange(range) => SortOrder::try_from(range.sort_order).is_err(),
+        _ => false,
+    })
+}
+
+/// Whether an operation of the transaction, in either branch and however deep, is such a one.
+pub(super) fn any_operation(txn: &TxnRequest, is_one: &dyn Fn(&Request) -> bool) -> bool {
+    let mut operations = txn.success.iter().chain(&txn.failure);
+    operations.any(|operation| match &operation.request {
+        Some(Request::RequestTxn(nested)) => any_operation(nested, is_one),
+        Some(request) => is_one(request),
+        None => false,
+    })
 }

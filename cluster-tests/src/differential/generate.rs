@@ -387,6 +387,7 @@ fn prefix_end(key: &Bytes) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::survivable;
     use super::*;
 
     #[test]
@@ -405,8 +406,8 @@ mod tests {
         let mut deleting = 0;
         for _ in 0..50_000 {
             if let Step::Call(Call::Txn(txn)) = generator.next_step() {
-                deleting += usize::from(super::super::survivable::deletes_to_the_end(&txn));
-                assert_eq!(super::super::survivable::txn(txn.clone()), txn);
+                deleting += usize::from(survivable::deletes_to_the_end(&txn));
+                assert_eq!(survivable::txn(txn.clone()), txn);
             }
         }
         assert!(deleting > 100, "{deleting} deletions tell little");

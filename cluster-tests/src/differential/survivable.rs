@@ -6,8 +6,9 @@
 //! but takes the end of a deletion literally: one whose end is "\0", every key from the first on, deletes
 //! nothing in its eyes. Quorate refuses the transaction; trap 20 holds that.
 
+use super::exceptions::any_operation;
 use quorate::proto::etcdserverpb::request_op::Request;
-use quorate::proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RequestOp, TxnRequest};
+use quorate::proto::etcdserverpb::{PutRequest, TxnRequest};
 
 /// The transaction with every put storing what it brings, if a deletion in it goes to the end.
 pub(super) fn txn(mut txn: TxnRequest) -> TxnRequest {
@@ -18,11 +19,8 @@ pub(super) fn txn(mut txn: TxnRequest) -> TxnRequest {
 }
 
 pub(super) fn deletes_to_the_end(txn: &TxnRequest) -> bool {
-    operations(txn).any(|operation| match &operation.request {
-        Some(Request::RequestDeleteRange(DeleteRangeRequest { range_end, .. })) => {
-            range_end.as_ref() == b"\0"
-        }
-        Some(Request::RequestTxn(nested)) => deletes_to_the_end(nested),
+    any_operation(txn, &|operation| match operation {
+        Request::RequestDeleteRange(delete) => delete.range_end.as_ref() == b"\0",
         _ => false,
     })
 }
@@ -42,8 +40,4 @@ fn keep_nothing(txn: &mut TxnRequest) {
             _ => {}
         }
     }
-}
-
-fn operations(txn: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
-    txn.success.iter().chain(&txn.failure)
 }
