@@ -17,6 +17,8 @@ use tonic::transport::server::Connected;
 /// HTTP/2 windows: the appends in flight of one round trip.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// HTTP/2's own default is 16 KiB: a snapshot of gigabytes would come in a hundred thousand pieces.
+const FRAME_BYTES: u32 = 256 << 10;
 /// After a failed accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -56,7 +58,8 @@ async fn serve_connection(stream: Stream, service: PeerService, times: LinkTimes
         .keep_alive_interval(times.keep_alive_interval)
         .keep_alive_timeout(times.keep_alive_timeout)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
         tracing::debug!(peer, %error, "a peer's connection ended");
