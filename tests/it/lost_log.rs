@@ -1,6 +1,7 @@
 //! A member whose log has lost its end, in a place where no log can tell a torn write from damage.
 
 use crate::common::{Cluster, eventually};
+use quorate::config::Config;
 use quorate::proto::etcdserverpb::{MemberListRequest, StatusRequest};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,21 +49,21 @@ async fn term(cluster: &Cluster, number: usize) -> u64 {
     status.unwrap().into_inner().raft_term
 }
 
-/// Returns once every member has published where its clients find it, `number` the last time it was
-/// started: no entry of a member's own comes any more.
-async fn published(cluster: &Cluster, number: usize, url: &str) {
-    let name = cluster.config(number).name;
+/// Returns once every member has published where its clients find it, `number` what its `config` says:
+/// no entry of a member's own comes any more.
+async fn published(cluster: &Cluster, number: usize, config: &Config) {
     eventually("the members to publish themselves", async || {
         let mut door = cluster.door(number);
         let list = MemberListRequest { linearizable: true };
         let members = door.member_list(list).await.ok()?.into_inner().members;
-        members
-            .iter()
-            .all(|member| match &member.client_ur_ls[..] {
-                [published] => member.name != name || published == url,
-                _ => false,
-            })
-            .then_some(())
+        let all = members.iter().all(|member| {
+            if member.name == config.name {
+                member.client_ur_ls == config.advertise_client_urls
+            } else {
+                !member.client_ur_ls.is_empty()
+            }
+        });
+        all.then_some(())
     })
     .await;
 }
@@ -75,7 +76,7 @@ async fn who_lacks_what_it_had_acknowledged_stops_for_good_and_its_leader_goes_o
     let leader = cluster.leader().await;
     let hurt = (leader + 1) % 3;
     let mut config = cluster.config(hurt);
-    published(&cluster, hurt, &config.advertise_client_urls[0]).await;
+    published(&cluster, hurt, &config).await;
     config.advertise_client_urls = vec!["http://elsewhere:2379".to_owned()];
     cluster.put(leader, "k", "before").await;
     cluster.converged().await;
@@ -89,7 +90,7 @@ async fn who_lacks_what_it_had_acknowledged_stops_for_good_and_its_leader_goes_o
     // What is acknowledged while its member stops the leader never hears of, and a torn end is then a torn
     // write, no more. So the last entry is one that the leader could not do without: nobody publishes
     // itself any more, and the third member is away.
-    published(&cluster, hurt, "http://elsewhere:2379").await;
+    published(&cluster, hurt, &config).await;
     let third = 3 - leader - hurt;
     cluster.stop(third);
     for n in 0..20 {
