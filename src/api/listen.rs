@@ -3,11 +3,14 @@
 use super::dispatch::Doors;
 use super::plain::{self, AnswerBody, Plain};
 use super::preface::{self, Opening, Protocol};
+use crate::env::cork::cork;
 use crate::env::{Listener, Stream};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -159,13 +162,13 @@ async fn serve_http2(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(opening), service);
-    tokio::pin!(connection);
+    let (opening, cork) = cork(opening);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(opening), service));
     tokio::select! {
-        ended = &mut connection => ended,
+        ended = poll_fn(|context| cork.turn(connection.as_mut(), context)) => ended,
         () = stopped(stop) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            poll_fn(|context| cork.turn(connection.as_mut(), context)).await
         }
     }
 }

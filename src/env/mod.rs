@@ -6,6 +6,7 @@
 //! tokio's, which a simulator can stop and wind by itself.
 //!
 //! * [`network`]: connect and listen; streams are boxed so that TLS or a simulated link fits.
+//! * [`cork`]: what a connection writes in one turn is sent at once.
 //! * [`disk`]: what the Raft log needs of a file system, and nothing more.
 //! * [`disk_journal`]: a disk that writes down what it could still lose, for tests.
 //! * [`disk_memory`]: a disk in memory whose power can be cut.
@@ -14,6 +15,7 @@
 //! * [`threads`]: threads that run blocking jobs in order, and the runtimes.
 
 pub mod clock;
+pub mod cork;
 pub mod disk;
 pub mod disk_journal;
 pub mod disk_memory;

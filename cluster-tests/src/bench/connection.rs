@@ -13,12 +13,14 @@ use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http_body_util::BodyExt as _;
 use hyper::body::Frame;
+use quorate::env::cork::cork;
 use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::lease_client::LeaseClient;
 use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::proto::etcdserverpb::watch_client::WatchClient;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
 use tonic::body::Body;
@@ -46,6 +48,7 @@ impl Connection {
             .await
             .with_context(|| format!("dial {address}"))?;
         stream.set_nodelay(true).context("set nodelay")?;
+        let (stream, cork) = cork(stream);
         let (requests, connection) = Builder::new()
             .enable_push(false)
             .initial_window_size(WINDOW_BYTES)
@@ -56,7 +59,10 @@ impl Connection {
             .await
             .with_context(|| format!("speak HTTP/2 to {address}"))?;
         // It ends with the connection; what it would say, the requests say too.
-        tokio::spawn(async move { drop(connection.await) });
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            drop(poll_fn(|context| cork.turn(connection.as_mut(), context)).await);
+        });
         let origin = Uri::try_from(format!("http://{address}")).context("origin")?;
         Ok(Self { requests, origin })
     }
