@@ -148,7 +148,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// Keeps what each call wrote apart, and takes no more than `room` of it.
-    #[derive(Default)]
     struct Wire {
         writes: Vec<Vec<u8>>,
         room: usize,
@@ -178,24 +177,18 @@ mod tests {
         }
     }
 
-    fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap()
-            .block_on(future)
+    fn corked(room: usize) -> (Corked<Wire>, Cork<Wire>) {
+        let writes = Vec::new();
+        cork(Wire { writes, room })
     }
 
     fn writes(cork: &Cork<Wire>) -> Vec<Vec<u8>> {
         lock(&cork.0).stream.writes.clone()
     }
 
-    #[test]
-    fn the_frames_of_a_turn_are_one_write() {
-        let room = usize::MAX;
-        let (mut stream, cork) = cork(Wire {
-            room,
-            ..Wire::default()
-        });
+    #[tokio::test]
+    async fn the_frames_of_a_turn_are_one_write() {
+        let (mut stream, cork) = corked(usize::MAX);
         let mut connection = pin!(async {
             for frame in [b"one ", b"two ", b"six "] {
                 stream.write_all(frame).await.unwrap();
@@ -206,72 +199,55 @@ mod tests {
             assert_eq!(writes(&cork), [b"one two six "]);
             stream.write_all(b"ten ").await.unwrap();
         });
-        block_on(poll_fn(|context| cork.turn(connection.as_mut(), context)));
+        poll_fn(|context| cork.turn(connection.as_mut(), context)).await;
         assert_eq!(writes(&cork), [b"one two six ".to_vec(), b"ten ".to_vec()]);
     }
 
-    #[test]
-    fn who_reads_slowly_is_waited_for_and_gets_all() {
+    #[tokio::test]
+    async fn who_reads_slowly_is_waited_for_and_gets_all() {
         let (ours, mut theirs) = tokio::io::duplex(1000);
         let (mut stream, cork) = cork(ours);
         let said: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[0]).collect();
-        let heard = block_on(async {
-            let mut connection = pin!(async {
-                for (number, frame) in said.chunks(777).enumerate() {
-                    stream.write_all(frame).await.unwrap();
-                    stream.flush().await.unwrap();
-                    assert!(lock(&cork.0).bytes.len() <= HELD_BYTES_MAX);
-                    if number % 200 == 0 {
-                        tokio::task::yield_now().await;
-                    }
+        let mut connection = pin!(async {
+            for (number, frame) in said.chunks(777).enumerate() {
+                stream.write_all(frame).await.unwrap();
+                stream.flush().await.unwrap();
+                assert!(lock(&cork.0).bytes.len() <= HELD_BYTES_MAX);
+                if number % 200 == 0 {
+                    tokio::task::yield_now().await;
                 }
-                stream.shutdown().await.unwrap();
-            });
-            let mut heard = Vec::new();
-            let hear = theirs.read_to_end(&mut heard);
-            let turns = poll_fn(|context| cork.turn(connection.as_mut(), context));
-            let ((), heard_bytes) = tokio::join!(turns, hear);
-            heard_bytes.unwrap();
-            heard
+            }
+            stream.shutdown().await.unwrap();
         });
+        let mut heard = Vec::new();
+        let turns = poll_fn(|context| cork.turn(connection.as_mut(), context));
+        let ((), all) = tokio::join!(turns, theirs.read_to_end(&mut heard));
+        all.unwrap();
         assert_eq!(heard, said);
     }
 
-    #[test]
-    fn what_is_long_passes_and_what_was_before_goes_first() {
-        let room = usize::MAX;
-        let (mut stream, cork) = cork(Wire {
-            room,
-            ..Wire::default()
-        });
+    #[tokio::test]
+    async fn what_is_long_passes_and_what_was_before_goes_first() {
+        let (mut stream, cork) = corked(usize::MAX);
         let long = vec![b'l'; HELD_BYTES_MAX + 1];
-        block_on(async {
-            stream.write_all(b"short").await.unwrap();
-            stream.write_all(&long).await.unwrap();
-        });
+        stream.write_all(b"short").await.unwrap();
+        stream.write_all(&long).await.unwrap();
         assert_eq!(writes(&cork), [b"short".to_vec(), long]);
         assert!(lock(&cork.0).bytes.capacity() <= KEPT_BYTES_MAX);
     }
 
-    #[test]
-    fn a_turn_without_room_goes_on_at_the_next() {
-        let (mut stream, cork) = cork(Wire {
-            room: 3,
-            ..Wire::default()
-        });
+    #[tokio::test]
+    async fn a_turn_without_room_goes_on_at_the_next() {
+        let (mut stream, cork) = corked(3);
         let mut connection = pin!(async {
             stream.write_all(b"abcdef").await.unwrap();
             std::future::pending::<()>().await;
         });
-        block_on(async {
-            for _ in 0..2 {
-                poll_fn(|context| {
-                    Poll::Ready(cork.turn(connection.as_mut(), context).is_pending())
-                })
-                .await;
-                lock(&cork.0).stream.room = 10;
-            }
-        });
+        for _ in 0..2 {
+            let turn = poll_fn(|context| Poll::Ready(cork.turn(connection.as_mut(), context)));
+            assert!(turn.await.is_pending());
+            lock(&cork.0).stream.room = 10;
+        }
         assert_eq!(writes(&cork), [b"abc".to_vec(), b"def".to_vec()]);
     }
 }
