@@ -6,12 +6,11 @@
 
 use super::{NodeError, NodeMeters};
 use crate::canary::{Canary, planted};
-use crate::proto::peer;
 use crate::raft::{Consensus, LeaderHint, Links, MemberNode};
 use crate::types::{NodeId, Position};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Reads that may wait for a round; one more is refused.
@@ -41,7 +40,6 @@ impl Barrier {
         meters: Arc<NodeMeters>,
     ) -> (Self, Rounds) {
         let (queue, waiting) = mpsc::channel(QUEUE_READS_MAX);
-        let applied = consensus.applied();
         (
             Self {
                 queue,
@@ -52,7 +50,6 @@ impl Barrier {
                 consensus,
                 links,
                 meters,
-                applied,
             },
         )
     }
@@ -91,7 +88,6 @@ pub(super) struct Rounds {
     consensus: Consensus,
     links: Links,
     meters: Arc<NodeMeters>,
-    applied: watch::Receiver<u64>,
 }
 
 impl Rounds {
@@ -110,15 +106,15 @@ impl Rounds {
                 if waiters.is_empty() {
                     break;
                 }
-                let Some(at) = self.round(leaders.hint()).await else {
+                let leader = leaders.hint();
+                let Some(at) = self.round(&leader).await else {
                     leaders.changed(LEADER_PATIENCE).await;
                     continue;
                 };
                 let patience = self.consensus.timers().election;
-                let reached = self.applied.wait_for(|applied| *applied >= at.index);
-                match timeout(patience, reached).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(_)) => return,
+                match timeout(patience, self.applied(&leader, at)).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
                     // This member lags: look who still waits, and ask again.
                     Err(_) => continue,
                 }
@@ -131,9 +127,19 @@ impl Rounds {
         }
     }
 
+    /// Waits until this member's state includes what the leader had committed. False: it never will.
+    async fn applied(&self, leader: &LeaderHint, at: Position) -> bool {
+        if let LeaderHint::Other(leader, _) = leader {
+            return self.consensus.applied_here(*leader, at).await;
+        }
+        let mut applied = self.consensus.applied();
+        let reached = applied.wait_for(|applied| *applied >= at.index).await;
+        reached.is_ok()
+    }
+
     /// One confirmation by a quorum: the position to wait for.
-    async fn round(&self, leader: LeaderHint) -> Option<Position> {
-        if leader == LeaderHint::Nobody {
+    async fn round(&self, leader: &LeaderHint) -> Option<Position> {
+        if *leader == LeaderHint::Nobody {
             // Planted: a leader that may be none any more is asked all the same.
             if planted(Canary::LeaseReadWithoutBound) {
                 return self.consensus.read_index().await.ok();
@@ -151,10 +157,10 @@ impl Rounds {
         at
     }
 
-    async fn confirmed(&self, leader: LeaderHint) -> Option<Position> {
+    async fn confirmed(&self, leader: &LeaderHint) -> Option<Position> {
         match leader {
             LeaderHint::Me => self.consensus.read_index().await.ok(),
-            LeaderHint::Other(leader, member) => self.ask(leader, &member).await,
+            LeaderHint::Other(leader, member) => self.ask(*leader, member).await,
             LeaderHint::Nobody => None,
         }
     }
@@ -162,7 +168,7 @@ impl Rounds {
     async fn ask(&self, leader: NodeId, member: &MemberNode) -> Option<Position> {
         let mut client = self.links.to(leader, member).ok()?.control;
         let patience = self.consensus.timers().election;
-        let call = client.read_index(peer::ReadIndexRequest {});
+        let call = client.read_index(self.consensus.read_index_request());
         let answer = timeout(patience, call).await.ok()?.ok()?.into_inner();
         // An answer of somebody else than the asked leader is no answer.
         let at = answer.position?;

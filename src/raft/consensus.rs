@@ -12,23 +12,20 @@ use super::log::SegmentedLog;
 use super::log_store::LogStore;
 use super::membership;
 use super::network::NetworkTimes;
-use super::quorum_round::QuorumRound;
+use super::quorum_round::AskingOrder;
 use super::settings;
 use super::status::{Role, Status};
 use super::type_config::{
     Batch, MemberNode, OnComplete, TypeConfig, Vote, log_id_of, position_of, vote_of,
 };
-use crate::canary::{Canary, planted};
 use crate::state_machine::Reply;
 use crate::telemetry::metrics::Counter;
 use crate::types::{NodeId, Position};
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{
-    ClientWriteError, Fatal, InitializeError, LinearizableReadError, RaftError,
-};
+use openraft::errors::{ClientWriteError, Fatal, InitializeError, RaftError};
 use openraft::raft::{AppendEntriesRequest, ClientWriteResult};
-use openraft::{Instant as _, LinearizerOption, Raft, ServerState};
+use openraft::{Instant as _, Raft, ServerState};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +34,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+mod read_index;
+
+pub use read_index::ReadFailure;
 
 /// The timers of consensus. The election timeout is the longest; the shortest is half of it.
 #[derive(Clone, Copy, Debug)]
@@ -52,15 +53,6 @@ pub enum ProposeFailure {
     NotLeader(Option<NodeId>),
     /// It was in this member's log and was given up there: it may or may not be carried out.
     Unknown,
-}
-
-/// Why no read index was confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadFailure {
-    NotLeader(Option<NodeId>),
-    /// The quorum did not answer in time.
-    NoQuorum,
-    Stopped,
 }
 
 /// A batch that was carried out.
@@ -110,6 +102,7 @@ struct Inner {
     kicks: Kicks,
     contacts: Contacts,
     links: Links,
+    asking_order: AskingOrder,
     runtime: Handle,
     timers: Timers,
     started: Instant,
@@ -158,6 +151,7 @@ impl Consensus {
             kicks,
             contacts,
             links,
+            asking_order: AskingOrder::default(),
             runtime: Handle::current(),
             timers,
             started,
@@ -256,8 +250,12 @@ impl Consensus {
 
     /// Returns when an entry is applied here that its leader, `leader`, said is committed. Raft is told
     /// so at once, in the words of the leader's next message: waiting for that would take longer.
-    pub async fn applied_here(&self, leader: NodeId, at: Position) {
+    /// False: consensus is gone, and it never will be.
+    pub async fn applied_here(&self, leader: NodeId, at: Position) -> bool {
         let mut applied = self.applied();
+        if *applied.borrow_and_update() >= at.index {
+            return true;
+        }
         let mut reached = std::pin::pin!(applied.wait_for(|applied| *applied >= at.index));
         let mut told = std::pin::pin!(self.inner.raft.append_entries(AppendEntriesRequest {
             // An entry's term is its leader's (one leader per term).
@@ -267,68 +265,11 @@ impl Consensus {
             leader_commit: Some(log_id_of(at)),
         }));
         tokio::select! {
-            _ = &mut reached => return,
+            reached = &mut reached => return reached.is_ok(),
             // What it answers is for the leader to know.
             _ = &mut told => {}
         }
-        // Consensus is gone, or it is applied: nobody has to wait any longer.
-        reached.await.ok();
-    }
-
-    /// Confirms with a quorum that this member leads, and answers the position that a read must
-    /// wait for.
-    pub async fn read_index(&self) -> Result<Position, ReadFailure> {
-        // The vote first, the position second, the quorum last: a quorum that follows this vote now
-        // has followed nobody else when the position was taken.
-        let round = self.quorum_round()?;
-        // Planted: who led once leads for ever.
-        if planted(Canary::LeaseReadWithoutBound) {
-            let committed = round.committed.as_ref().map(position_of);
-            return committed.ok_or(ReadFailure::NoQuorum);
-        }
-        let position = self.read_position().await?;
-        let links = self.inner.links.clone();
-        // On Raft's runtime, where the connections live.
-        let confirmed = self
-            .inner
-            .runtime
-            .spawn(async move { round.confirmed(&links).await });
-        match confirmed.await {
-            Ok(true) => Ok(position),
-            Ok(false) => Err(ReadFailure::NoQuorum),
-            Err(_) => Err(ReadFailure::Stopped),
-        }
-    }
-
-    fn quorum_round(&self) -> Result<QuorumRound, ReadFailure> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let vote = metrics.vote;
-        if !vote.committed || vote.leader_id.voted_for != metrics.id {
-            return Err(ReadFailure::NotLeader(metrics.current_leader));
-        }
-        Ok(QuorumRound {
-            vote,
-            committed: metrics.cluster_committed,
-            membership: metrics.membership_config.membership().clone(),
-            patience: self.inner.timers.election,
-        })
-    }
-
-    /// The last position committed here, at least this leader's first entry. openraft answers at
-    /// once if it heard a quorum within the last election timeout, and asks for one otherwise.
-    async fn read_position(&self) -> Result<Position, ReadFailure> {
-        let option = LinearizerOption::new(None, true);
-        match self.inner.raft.get_read_linearizer(option).await {
-            Ok(linearizer) => Ok(position_of(linearizer.read_log_id().log_id())),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-                Err(ReadFailure::NotLeader(forward.leader_id))
-            }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-                Err(ReadFailure::NoQuorum)
-            }
-            Err(RaftError::Fatal(_)) => Err(ReadFailure::Stopped),
-        }
+        reached.await.is_ok()
     }
 
     /// Asks a voter to take over. Says nothing about success: watch [`Self::status`].

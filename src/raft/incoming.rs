@@ -1,4 +1,5 @@
-//! A leader's stream of entries, as it comes in: read only as fast as it is applied, and answered.
+//! What comes in from a leader, handed to openraft and answered: single requests, and its stream of
+//! entries, which is read only as fast as it is applied.
 
 use super::consensus::Consensus;
 use super::peer_service::stopped;
@@ -7,7 +8,9 @@ use super::wire;
 use crate::proto::peer;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
-use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult,
+};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 use tonic::{Status, Streaming};
@@ -35,6 +38,36 @@ pub(super) fn answered(
     };
     let entries = Box::pin(stream::unfold(entries, Entries::next).fuse());
     answers(consensus.raft().stream_append(entries), error)
+}
+
+/// Hands openraft a single request, and answers it as those of a stream are answered.
+pub(super) async fn taken(
+    consensus: &Consensus,
+    request: AppendEntriesRequest<TypeConfig>,
+) -> Result<StreamAppendResult<TypeConfig>, Status> {
+    let previous = request.prev_log_id;
+    let last = request.entries.last().map(|entry| entry.log_id);
+    let last = last.or(previous);
+    // A leader asks for its reads (`quorum_round`): to say yes, consensus need not be woken.
+    let only_asks = last.is_none() && request.leader_commit.is_none();
+    if only_asks && consensus.last_vote().as_ref() == Some(&request.vote) {
+        consensus.heard_leader();
+        return Ok(Ok(None));
+    }
+    let answer = consensus.raft().append_entries(request).await;
+    let answer = match answer.map_err(stopped)? {
+        AppendEntriesResponse::Success => Ok(last),
+        AppendEntriesResponse::PartialSuccess(matched) => Ok(matched),
+        AppendEntriesResponse::HigherVote(vote) => {
+            return Ok(Err(StreamAppendError::HigherVote(vote)));
+        }
+        AppendEntriesResponse::Conflict => {
+            let previous = previous.ok_or_else(|| Status::internal("nothing conflicts"))?;
+            Err(StreamAppendError::Conflict(previous))
+        }
+    };
+    consensus.heard_leader();
+    Ok(answer)
 }
 
 /// Entries as openraft wants them.

@@ -22,10 +22,7 @@ use crate::proto::peer::peer_server::{Peer, PeerServer};
 use crate::telemetry::metrics::ConnectionTraffic;
 use crate::types::NodeId;
 use futures_util::stream::BoxStream;
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult,
-    TransferLeaderRequest, VoteRequest,
-};
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
@@ -224,29 +221,7 @@ impl Peer for PeerService {
         let caller = self.caller(&request).await?;
         let consensus = self.consensus()?;
         let request = self.read_append(caller, request.into_inner())?;
-        let last = request
-            .entries
-            .last()
-            .map(|entry| entry.log_id)
-            .or(request.prev_log_id);
-        let previous = request.prev_log_id;
-        let answer = consensus
-            .raft()
-            .append_entries(request)
-            .await
-            .map_err(stopped)?;
-        let answer: StreamAppendResult<TypeConfig> = match answer {
-            AppendEntriesResponse::Success => Ok(last),
-            AppendEntriesResponse::PartialSuccess(matched) => Ok(matched),
-            AppendEntriesResponse::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote)),
-            AppendEntriesResponse::Conflict => {
-                let previous = previous.ok_or_else(|| Status::internal("nothing conflicts"))?;
-                Err(StreamAppendError::Conflict(previous))
-            }
-        };
-        if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
-            consensus.heard_leader();
-        }
+        let answer = incoming::taken(consensus, request).await?;
         Ok(Response::new(wire::answer_to_proto(&answer)))
     }
 
@@ -357,8 +332,10 @@ impl Peer for PeerService {
         &self,
         request: Request<peer::ReadIndexRequest>,
     ) -> Result<Response<peer::ReadIndexResponse>, Status> {
-        self.caller(&request).await?;
-        let answer = self.consensus()?.read_index().await;
+        let caller = self.caller(&request).await?;
+        let vote = wire::vote_from_proto(request.into_inner().vote).ok();
+        let asker = vote.map(|vote| (caller.node, vote));
+        let answer = self.consensus()?.read_index_for(asker).await;
         let position = answer.map_err(|failure| match failure {
             ReadFailure::NotLeader(_) => Status::failed_precondition("not leader"),
             ReadFailure::NoQuorum => Status::unavailable("no quorum"),

@@ -7,7 +7,7 @@
 //! request that was never sent is answered by the one after it.
 //!
 //! The price: a follower applies up to [`HOLD`] later. A linearizable read on a follower does not
-//! wait for it, because the round that confirms it is a heartbeat and carries the commit index.
+//! wait for it: it is told the commit index with the leader's answer.
 
 use super::type_config::TypeConfig;
 use futures_util::stream::Fuse;

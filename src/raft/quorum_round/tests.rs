@@ -17,8 +17,11 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A head start that no test outlasts: who is asked then was needed.
+const FOR_EVER: Duration = Duration::from_secs(3600);
 
 #[test]
 fn a_quorum_is_a_majority_of_every_configuration() {
@@ -129,8 +132,9 @@ fn round() -> QuorumRound {
     let voters = nodes.keys().copied().collect();
     QuorumRound {
         vote: vote_of(5, 1, true),
-        committed: None,
         membership: Membership::new(vec![voters], nodes).unwrap(),
+        asker: None,
+        head_start: FOR_EVER,
         patience: PATIENCE,
     }
 }
@@ -155,10 +159,8 @@ async fn an_answer_to_an_older_question_confirms_no_later_read() {
     let network = MemoryNetwork::default();
     let links = links(&network);
     let (mut second, mut third) = (voter(&network, 2).await, voter(&network, 3).await);
-    let asks = |round: QuorumRound| {
-        let links = links.clone();
-        tokio::spawn(async move { round.confirmed(&links).await })
-    };
+    // An order of its own each: both voters are asked at once.
+    let asks = |round| begin(round, &links, &Arc::default());
     let before = asks(round());
     let older = [second.recv().await.unwrap(), third.recv().await.unwrap()];
     // Both voters then follow somebody else, and only now the read begins.
@@ -178,14 +180,116 @@ async fn an_answer_to_an_older_question_confirms_no_later_read() {
     assert!(!read.await.unwrap(), "whoever was asked follows another");
 }
 
+/// A round in the background.
+fn begin(round: QuorumRound, links: &Links, order: &Arc<AskingOrder>) -> JoinHandle<bool> {
+    let (links, order) = (links.clone(), order.clone());
+    tokio::spawn(async move { round.confirmed(&links, &order).await })
+}
+
 #[tokio::test]
 async fn one_voter_of_two_is_enough_and_the_first_to_answer_ends_the_round() {
     let network = MemoryNetwork::default();
-    let links = links(&network);
     let (mut second, mut third) = (voter(&network, 2).await, voter(&network, 3).await);
-    let read = tokio::spawn(async move { round().confirmed(&links).await });
+    let read = begin(round(), &links(&network), &Arc::default());
     let silent = second.recv().await.unwrap();
     third.recv().await.unwrap().send(follows()).ok().unwrap();
     assert!(read.await.unwrap());
     drop(silent);
+}
+
+/// Two voters, and rounds that know the third for the quicker one.
+struct Rounds {
+    second: mpsc::UnboundedReceiver<Question>,
+    third: mpsc::UnboundedReceiver<Question>,
+    links: Links,
+    order: Arc<AskingOrder>,
+}
+
+impl Rounds {
+    async fn after_a_first_one() -> Self {
+        let network = MemoryNetwork::default();
+        let mut rounds = Self {
+            second: voter(&network, 2).await,
+            third: voter(&network, 3).await,
+            links: links(&network),
+            order: Arc::default(),
+        };
+        let first = rounds.begin(FOR_EVER);
+        let slower = rounds.second.recv().await.unwrap();
+        rounds.third.recv().await.unwrap().send(follows()).ok();
+        assert!(first.await.unwrap());
+        drop(slower);
+        rounds
+    }
+
+    fn begin(&self, head_start: Duration) -> JoinHandle<bool> {
+        let round = QuorumRound {
+            head_start,
+            ..round()
+        };
+        begin(round, &self.links, &self.order)
+    }
+}
+
+#[tokio::test]
+async fn whoever_was_quicker_is_asked_alone() {
+    let mut rounds = Rounds::after_a_first_one().await;
+    for _ in 1..ROUNDS_PER_TRIAL {
+        let round = rounds.begin(FOR_EVER);
+        let third = rounds.third.recv().await.unwrap();
+        third.send(follows()).ok().unwrap();
+        assert!(round.await.unwrap());
+    }
+    assert!(rounds.second.is_empty(), "nobody else was asked");
+    // Once in a while both are: the other one may have become the quicker.
+    let round = rounds.begin(FOR_EVER);
+    let slower = rounds.third.recv().await.unwrap();
+    rounds.second.recv().await.unwrap().send(follows()).ok();
+    assert!(round.await.unwrap());
+    drop(slower);
+    let round = rounds.begin(FOR_EVER);
+    rounds.second.recv().await.unwrap().send(follows()).ok();
+    assert!(round.await.unwrap());
+    assert!(rounds.third.is_empty());
+}
+
+#[tokio::test]
+async fn a_silent_one_has_a_head_start_and_is_not_waited_for_again() {
+    let mut rounds = Rounds::after_a_first_one().await;
+    let round = rounds.begin(Duration::from_millis(1));
+    let silent = rounds.third.recv().await.unwrap();
+    rounds.second.recv().await.unwrap().send(follows()).ok();
+    assert!(round.await.unwrap());
+    drop(silent);
+    let next = rounds.begin(FOR_EVER);
+    rounds.second.recv().await.unwrap().send(follows()).ok();
+    assert!(next.await.unwrap());
+    assert!(rounds.third.is_empty(), "the silent one is asked no more");
+}
+
+#[tokio::test]
+async fn whoever_follows_another_is_not_waited_for() {
+    let mut rounds = Rounds::after_a_first_one().await;
+    let round = rounds.begin(FOR_EVER);
+    let third = rounds.third.recv().await.unwrap();
+    third.send(follows_another()).ok().unwrap();
+    rounds.second.recv().await.unwrap().send(follows()).ok();
+    assert!(round.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_voter_that_asks_and_follows_is_not_asked_back() {
+    let rounds = Rounds::after_a_first_one().await;
+    let asked_by = |asker| QuorumRound {
+        asker: Some(asker),
+        ..round()
+    };
+    let confirmed = asked_by(2).confirmed(&rounds.links, &rounds.order);
+    assert!(confirmed.await);
+    assert!(rounds.second.is_empty() && rounds.third.is_empty());
+    // A learner's word does not count.
+    let round = begin(asked_by(7), &rounds.links, &rounds.order);
+    let Rounds { mut third, .. } = rounds;
+    third.recv().await.unwrap().send(follows()).ok();
+    assert!(round.await.unwrap());
 }
