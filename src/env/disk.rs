@@ -44,6 +44,12 @@ pub trait DiskFile: Send + Sync {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes the written bytes (and the length) durable: `fdatasync`.
     fn sync(&self) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`, durable when it returns. It is for files that grow at their
+    /// end: up to 4 KiB behind `bytes` may be zeros afterwards.
+    fn write_durably_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)?;
+        self.sync()
+    }
     fn set_len(&self, len: u64) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
 }

@@ -4,11 +4,13 @@
     reason = "env is the one home of the real file system"
 )]
 
+use super::disk_direct::DirectFile;
 use super::{Disk, DiskFile};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 
 #[derive(Debug, Clone, Copy)]
 pub struct RealDisk;
@@ -22,17 +24,16 @@ impl Disk for RealDisk {
             // As etcd: a backup lies outside of any directory of ours.
             .mode(0o600)
             .open(path)?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile::from(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(
-            OpenOptions::new().read(true).write(true).open(path)?,
-        )))
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Box::new(RealFile::from(file)))
     }
 
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(File::open(path)?)))
+        Ok(Box::new(RealFile::from(File::open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -89,26 +90,88 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// Opened when first used; none where the file system has no such writes.
+    direct: OnceLock<Option<DirectFile>>,
+}
+
+impl From<File> for RealFile {
+    fn from(file: File) -> Self {
+        let direct = OnceLock::new();
+        Self { file, direct }
+    }
+}
 
 impl DiskFile for RealFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
+    }
+
+    fn write_durably_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let direct = self
+            .direct
+            .get_or_init(|| DirectFile::of(&self.file).ok())
+            .as_ref()
+            .map(|direct| direct.write(&self.file, bytes, offset));
+        match direct {
+            // The disk wants larger blocks.
+            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => {}
+            Some(done) => return done,
+            None => {}
+        }
+        self.write_all_at(bytes, offset)?;
+        self.sync()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes of all sizes, each behind the one before, and some elsewhere.
+    #[test]
+    fn what_was_written_durably_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.create(&dir.path().join("file")).unwrap();
+        file.write_all_at(&vec![0xee; 1 << 20], 0).unwrap();
+        let mut expected = vec![0xee; 1 << 20];
+        let mut at = 4096;
+        let sizes = [1, 300, 3795, 4096, 1, 8191, 70_000, 4095, 5, 4092, 12];
+        for (byte, size) in (1..).zip(sizes) {
+            let bytes = vec![byte; size];
+            file.write_durably_at(&bytes, at as u64).unwrap();
+            expected[at..at + size].copy_from_slice(&bytes);
+            at += size;
+        }
+        let mut found = vec![0; at];
+        file.read_exact_at(&mut found, 0).unwrap();
+        assert!(found == expected[..at]);
+        // Over an earlier life's bytes, after a write of another kind.
+        file.write_all_at(&[0xdd; 100], 4096).unwrap();
+        file.write_durably_at(&[0xaa; 10], 4196).unwrap();
+        let mut found = vec![0; 110];
+        file.read_exact_at(&mut found, 4096).unwrap();
+        assert!(found[..100] == [0xdd; 100] && found[100..] == [0xaa; 10]);
+        // What follows the block is as it was.
+        let mut next = [0; 10];
+        file.read_exact_at(&mut next, 8192).unwrap();
+        assert_eq!(next, expected[8192..8202]);
     }
 }

@@ -8,6 +8,7 @@
 //! * [`network`]: connect and listen; streams are boxed so that TLS or a simulated link fits.
 //! * [`cork`]: what a connection writes in one turn is sent at once.
 //! * [`disk`]: what the Raft log needs of a file system, and nothing more.
+//! * `disk_direct`: the real one's durable writes, past the page cache.
 //! * [`disk_journal`]: a disk that writes down what it could still lose, for tests.
 //! * [`disk_memory`]: a disk in memory whose power can be cut.
 //! * [`clock`]: the time of day (elapsed time is tokio's) and randomness.
@@ -17,6 +18,7 @@
 pub mod clock;
 pub mod cork;
 pub mod disk;
+mod disk_direct;
 pub mod disk_journal;
 pub mod disk_memory;
 pub mod disk_real;

@@ -3,7 +3,7 @@
 //! A file lives through: *spare* (zero-filled, or full of an earlier life's records) → *ready* (new
 //! header, segment name, both durable; exactly one) → active → full → purged → spare again.
 //!
-//! Filling a file with zeros, for real and not by `fallocate`, is what makes a later `fdatasync`
+//! Filling a file with zeros, for real and not by `fallocate`, is what makes a later durable write
 //! cheap: neither the file's length nor its extents change, so no journal commit is needed. It
 //! takes long, so a background thread does it. If the writer is faster than that, it makes a small
 //! segment for itself and goes on.
@@ -23,7 +23,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A segment that somebody waits for is at most this large.
 const SMALL_SEGMENT_BYTES: u64 = 1 << 20;
-/// Zeros written between two syncs, so that the log's own sync never waits behind many.
+/// Zeros written at once, so that the log's own writes never wait behind many.
 const ZEROS_BYTES: usize = 1 << 20;
 /// Recycled files kept beside the one that is ready.
 const SPARES_MAX: usize = 1;
@@ -211,9 +211,8 @@ impl Nursery {
         while at < bytes {
             let left =
                 usize::try_from(bytes - at).map_or(zeros.len(), |left| left.min(zeros.len()));
-            file.write_all_at(&zeros[..left], at)
+            file.write_durably_at(&zeros[..left], at)
                 .map_err(LogError::io("fill", &path))?;
-            file.sync().map_err(LogError::io("sync", &path))?;
             at += left as u64;
         }
         Ok(Spare {
