@@ -46,7 +46,7 @@ impl QuorumRound {
         if is_quorum(configs, &followers) {
             return true;
         }
-        let (first, mut rest) = self.split(&order.of_next_round());
+        let (first, mut rest) = self.split(&followers, &order.of_next_round());
         let ask = |node| self.ask(links, node);
         let mut calls: FuturesUnordered<_> = first.into_iter().map(ask).collect();
         let mut head_start = std::pin::pin!(sleep(self.head_start));
@@ -76,19 +76,24 @@ impl QuorumRound {
         true
     }
 
-    /// The voters that are asked at once, as few as make a quorum, and the rest. All are asked at
-    /// once while those who are known to be quick make none.
-    fn split(&self, quickest: &[NodeId]) -> (Vec<NodeId>, Vec<NodeId>) {
-        let me = self.vote.leader_id.voted_for;
+    /// The voters that are asked at once and the rest: the first few of the quick ones, if they make
+    /// a quorum with those who are known to follow, or else all.
+    fn split(
+        &self,
+        followers: &BTreeSet<NodeId>,
+        quickest: &[NodeId],
+    ) -> (Vec<NodeId>, Vec<NodeId>) {
         let configs = self.membership.get_joint_config();
-        let voters = self.membership.voter_ids().filter(|node| *node != me);
-        let (first, rest): (Vec<_>, Vec<_>) = voters.partition(|node| quickest.contains(node));
-        let asked = first.iter().copied().chain([me]).collect();
-        if is_quorum(configs, &asked) {
-            (first, rest)
-        } else {
-            ([first, rest].concat(), Vec::new())
+        let voters = self.membership.voter_ids();
+        let unknown: BTreeSet<_> = voters.filter(|node| !followers.contains(node)).collect();
+        let mut asked = followers.clone();
+        for node in quickest.iter().filter(|node| unknown.contains(node)) {
+            asked.insert(*node);
+            if is_quorum(configs, &asked) {
+                return unknown.into_iter().partition(|node| asked.contains(node));
+            }
         }
+        (unknown.into_iter().collect(), Vec::new())
     }
 
     /// The voter, if it follows.
