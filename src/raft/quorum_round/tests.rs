@@ -43,6 +43,21 @@ fn a_quorum_is_a_majority_of_every_configuration() {
     assert!(!is_quorum(&removed_leader, &set(&[1, 2])));
 }
 
+#[test]
+fn as_few_are_asked_as_make_a_quorum_with_those_who_follow() {
+    let split = |followers: &[NodeId], quickest: &[NodeId]| {
+        let followers = followers.iter().copied().collect();
+        round_among(5).split(&followers, quickest)
+    };
+    assert_eq!(split(&[1], &[]), (vec![2, 3, 4, 5], vec![]));
+    assert_eq!(split(&[1], &[4]), (vec![2, 3, 4, 5], vec![]), "too few");
+    assert_eq!(split(&[1], &[5, 3]), (vec![3, 5], vec![2, 4]));
+    // Who asks is not asked back, and one more is enough.
+    assert_eq!(split(&[1, 2], &[5, 3]), (vec![5], vec![3, 4]));
+    assert_eq!(split(&[1, 5], &[5, 3]), (vec![3], vec![2, 4]));
+    assert_eq!(split(&[1], &[9, 5, 3]), (vec![3, 5], vec![2, 4]), "9 left");
+}
+
 /// A question that has reached a voter; the test decides when and what it answers.
 type Question = oneshot::Sender<Answer>;
 
@@ -119,7 +134,11 @@ fn links(network: &MemoryNetwork) -> Links {
 
 /// Member 1 leads 1, 2 and 3 in term 5.
 fn round() -> QuorumRound {
-    let nodes: BTreeMap<NodeId, MemberNode> = (1..=3)
+    round_among(3)
+}
+
+fn round_among(members: NodeId) -> QuorumRound {
+    let nodes: BTreeMap<NodeId, MemberNode> = (1..=members)
         .map(|node| {
             let member = MemberNode {
                 name: String::new(),
