@@ -1,8 +1,9 @@
 //! What the Raft log and the small identity files need of a file system.
 //!
 //! Every call blocks; callers run on a thread that `env` gave. Durability is explicit: bytes are
-//! durable after [`DiskFile::sync`], names after [`Disk::sync_dir`] of their directory. A simulated
-//! disk loses exactly what was not made durable in this way.
+//! durable after [`DiskFile::sync`] (or their [`DiskFile::write_durably_at`]), names after
+//! [`Disk::sync_dir`] of their directory. A simulated disk loses exactly what was not made durable
+//! in this way.
 
 use std::io;
 use std::path::{Path, PathBuf};

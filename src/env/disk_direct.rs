@@ -13,7 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Any disk's block divides it (rarely more than 4 KiB; a file system that wants more refuses).
 const BLOCK: usize = 4096;
@@ -49,10 +49,19 @@ impl DirectFile {
         Ok(Self { file, staged })
     }
 
+    /// The file was changed in another way: what its last block holds is read again.
+    pub(super) fn forget(&self) {
+        self.lock().end = 0;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Staged> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes `bytes` at `offset`, and zeros behind them to the end of the block. What stands before
     /// them in their first block is read with `by`, unless they follow on the last write.
     pub(super) fn write(&self, by: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut staged = self.lock();
         let before = usize::try_from(offset % BLOCK as u64).map_err(io::Error::other)?;
         let start = offset - before as u64;
         if staged.end != offset || staged.tail.len() != before {

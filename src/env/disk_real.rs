@@ -109,6 +109,9 @@ impl DiskFile for RealFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if let Some(Some(direct)) = self.direct.get() {
+            direct.forget();
+        }
         self.file.write_all_at(bytes, offset)
     }
 
@@ -169,6 +172,12 @@ mod tests {
         let mut found = vec![0; 110];
         file.read_exact_at(&mut found, 4096).unwrap();
         assert!(found[..100] == [0xdd; 100] && found[100..] == [0xaa; 10]);
+        // What was changed meanwhile in the block that the next write fills up stays changed.
+        file.write_all_at(&[0xbb; 10], 4100).unwrap();
+        file.write_durably_at(&[0xcc; 10], 4206).unwrap();
+        let mut found = [0; 10];
+        file.read_exact_at(&mut found, 4100).unwrap();
+        assert_eq!(found, [0xbb; 10]);
         // What follows the block is as it was.
         let mut next = [0; 10];
         file.read_exact_at(&mut next, 8192).unwrap();
