@@ -238,6 +238,7 @@ impl Opened {
             pins: pins.clone(),
             links: links.clone(),
             timers,
+            snapshot_entries: config.snapshot_count,
         };
         let consensus = Consensus::start(parts).await.context("start consensus")?;
         if !data_dir.identity.bootstrapped {

@@ -98,6 +98,10 @@ impl Applier {
         }
     }
 
+    pub(super) fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
+    }
+
     pub fn store(&self) -> SharedStore {
         self.store.clone()
     }

@@ -13,6 +13,7 @@ use super::log_store::LogStore;
 use super::membership;
 use super::network::NetworkTimes;
 use super::quorum_round::AskingOrder;
+use super::renewal::Renewal;
 use super::settings;
 use super::status::{Role, Status};
 use super::type_config::{
@@ -73,6 +74,8 @@ pub struct Parts {
     pub pins: Pins,
     pub links: Links,
     pub timers: Timers,
+    /// Between two snapshots.
+    pub snapshot_entries: u64,
 }
 
 #[derive(Clone)]
@@ -119,6 +122,7 @@ impl Consensus {
             pins,
             links,
             timers,
+            snapshot_entries,
         } = parts;
         let config = settings::of(timers).validate().map_err(io::Error::other)?;
         let (store, applied, installs) = (applier.store(), applier.applied(), applier.installs());
@@ -127,7 +131,19 @@ impl Consensus {
         let kicks = Kicks::default();
         let times = NetworkTimes::from_election_timeout(timers.election);
         let contacts = Contacts::new(timers.election);
-        let networks = PeerNetworks::new(links.clone(), times, kicks.clone(), contacts.clone());
+        let renewal = Renewal::new(
+            applier.snapshots(),
+            store.clone(),
+            log.clone(),
+            snapshot_entries,
+        );
+        let networks = PeerNetworks::new(
+            links.clone(),
+            times,
+            kicks.clone(),
+            contacts.clone(),
+            renewal,
+        );
         let node = pins.me().node;
         let raft = Raft::new(
             node,

@@ -4,6 +4,7 @@ use super::contacts::Contacts;
 use super::links::Links;
 use super::network::{NetworkTimes, PeerNetwork};
 use super::receipts::Receipts;
+use super::renewal::Renewal;
 use super::type_config::{MemberNode, TypeConfig};
 use crate::types::NodeId;
 use openraft::RaftNetworkFactory;
@@ -35,16 +36,24 @@ pub(super) struct PeerNetworks {
     kicks: Kicks,
     contacts: Contacts,
     receipts: Receipts,
+    renewal: Renewal,
 }
 
 impl PeerNetworks {
-    pub(super) fn new(links: Links, times: NetworkTimes, kicks: Kicks, contacts: Contacts) -> Self {
+    pub(super) fn new(
+        links: Links,
+        times: NetworkTimes,
+        kicks: Kicks,
+        contacts: Contacts,
+        renewal: Renewal,
+    ) -> Self {
         Self {
             links,
             times,
             kicks,
             contacts,
             receipts: Receipts::default(),
+            renewal,
         }
     }
 
@@ -59,6 +68,8 @@ impl PeerNetworks {
             kick: self.kicks.bell(target),
             contacts: self.contacts.clone(),
             receipt: self.receipts.of(target),
+            renewal: self.renewal.clone(),
+            renewed: false,
         }
     }
 }

@@ -19,6 +19,7 @@
 //! | a follower whose log went back stops the leader, not itself | [`receipts`]: the follower stops for good |
 //! | `pre_vote` is granted by default | [`network`], [`peer_service`]: the real RPC |
 //! | an answer to entries counts for a later notice, too fresh for a read index | [`quorum_round`]: a round of our own |
+//! | who needs a snapshot gets the last one, however old | [`renewal`]: a newer one is made first |
 //! | a leader without quorum still calls itself leader | [`consensus::Consensus::status`] |
 //! | a fatal error leaves a live process behind | [`consensus::Consensus::stopped`]: the process ends |
 
@@ -47,6 +48,7 @@ mod peer_service;
 mod prober;
 mod quorum_round;
 mod receipts;
+mod renewal;
 mod sends;
 mod settings;
 mod snapshot;

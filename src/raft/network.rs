@@ -15,6 +15,7 @@ use super::contacts::Contacts;
 use super::links::{Links, PeerLinks};
 use super::peer_meters::PeerMeter;
 use super::receipts::Receipt;
+use super::renewal::Renewal;
 use super::snapshot_dir::SnapshotDir;
 use super::snapshot_stream;
 use super::supersede::Supersede;
@@ -27,7 +28,7 @@ use futures_util::{Stream, StreamExt, stream};
 use openraft::OptionalSend;
 use openraft::alias::SnapshotOf;
 use openraft::base::{BoxFuture, BoxStream};
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{
     Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
 };
@@ -77,6 +78,9 @@ pub(super) struct PeerNetwork {
     pub kick: Arc<Notify>,
     pub contacts: Contacts,
     pub receipt: Receipt,
+    pub renewal: Renewal,
+    /// The next snapshot to send was just made: it is not old, however much is logged meanwhile.
+    pub renewed: bool,
 }
 
 type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
@@ -336,6 +340,18 @@ impl NetSnapshot<TypeConfig> for PeerNetwork {
         let links = self
             .links()
             .map_err(|error| StreamingError::Unreachable(Unreachable::from_string(error)))?;
+        if !std::mem::take(&mut self.renewed) {
+            match self.renewal.renewed(&snapshot).await {
+                Ok(false) => {}
+                // openraft comes again at once, and is given the newer one.
+                Ok(true) => {
+                    self.renewed = true;
+                    return Err(NetworkError::from_string("an old snapshot").into());
+                }
+                // Old as it is, it is whole.
+                Err(error) => tracing::warn!(%error, "no newer snapshot"),
+            }
+        }
         let last = snapshot.meta.last_log_id;
         let transfer = snapshot_stream::send(links.bulk, vote, snapshot, self.times.snapshot_stall);
         let transfer = self.meter.snapshots_sent.counted(transfer);

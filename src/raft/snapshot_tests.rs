@@ -27,7 +27,7 @@ pub(super) struct Member {
     pub(super) snapshots: Snapshots,
 }
 
-fn at(index: u64) -> Position {
+pub(super) fn at(index: u64) -> Position {
     Position { term: 1, index }
 }
 
@@ -68,7 +68,7 @@ impl Member {
         machine
     }
 
-    fn applier(&self, last: u64) -> Applier {
+    pub(super) fn applier(&self, last: u64) -> Applier {
         let machine = self.machine(last);
         let snapshots = self.snapshots.clone();
         Applier::new(
@@ -104,7 +104,7 @@ fn snapshots(dir: &Path, rows: Worker) -> Snapshots {
     .unwrap()
 }
 
-fn last_of(snapshots: &Snapshots) -> Option<u64> {
+pub(super) fn last_of(snapshots: &Snapshots) -> Option<u64> {
     let current = snapshots.current()?;
     current.meta.last_log_id.map(|last| last.index)
 }
