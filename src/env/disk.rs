@@ -51,6 +51,11 @@ pub trait DiskFile: Send + Sync {
         self.write_all_at(bytes, offset)?;
         self.sync()
     }
+    /// As [`Self::write_all_at`], past the page cache where that is possible: for much that is not read
+    /// again soon.
+    fn write_uncached_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
     fn set_len(&self, len: u64) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
 }

@@ -1,4 +1,4 @@
-//! Writes past the page cache, durable when they return.
+//! Writes past the page cache.
 //!
 //! One call with `O_DIRECT` and `O_DSYNC` in place of a write and an `fdatasync`: nothing is copied
 //! into pages of the kernel's, and nobody looks for dirty ones. The price is that blocks are
@@ -9,6 +9,7 @@
     reason = "env is the one home of the real file system"
 )]
 
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -16,7 +17,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Any disk's block divides it (rarely more than 4 KiB; a file system that wants more refuses).
-const BLOCK: usize = 4096;
+pub(super) const BLOCK: usize = 4096;
 /// A file keeps no larger buffer.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
@@ -37,9 +38,17 @@ struct Staged {
 }
 
 impl DirectFile {
-    /// Fails where the file system knows no such writes.
-    pub(super) fn of(file: &File) -> io::Result<Self> {
-        let flags = rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC;
+    /// Whose writes are durable when they return. Fails where the file system knows no such writes.
+    pub(super) fn durable(file: &File) -> io::Result<Self> {
+        Self::of(file, OFlags::DIRECT | OFlags::DSYNC)
+    }
+
+    /// Whose writes become durable with those of `file`.
+    pub(super) fn uncached(file: &File) -> io::Result<Self> {
+        Self::of(file, OFlags::DIRECT)
+    }
+
+    fn of(file: &File, flags: OFlags) -> io::Result<Self> {
         let file = OpenOptions::new()
             .write(true)
             .custom_flags(flags.bits().cast_signed())

@@ -4,7 +4,7 @@
     reason = "env is the one home of the real file system"
 )]
 
-use super::disk_direct::DirectFile;
+use super::disk_direct::{BLOCK, DirectFile};
 use super::{Disk, DiskFile};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -92,14 +92,27 @@ impl Disk for RealDisk {
 
 struct RealFile {
     file: File,
-    /// Opened when first used; none where the file system has no such writes.
-    direct: OnceLock<Option<DirectFile>>,
+    /// Both opened when first used; none where the file system has no such writes.
+    durable: OnceLock<Option<DirectFile>>,
+    uncached: OnceLock<Option<DirectFile>>,
 }
 
 impl From<File> for RealFile {
     fn from(file: File) -> Self {
-        let direct = OnceLock::new();
-        Self { file, direct }
+        Self {
+            file,
+            durable: OnceLock::new(),
+            uncached: OnceLock::new(),
+        }
+    }
+}
+
+impl RealFile {
+    /// Before a write of another kind than the durable ones.
+    fn forget_last_block(&self) {
+        if let Some(Some(durable)) = self.durable.get() {
+            durable.forget();
+        }
     }
 }
 
@@ -109,9 +122,7 @@ impl DiskFile for RealFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if let Some(Some(direct)) = self.direct.get() {
-            direct.forget();
-        }
+        self.forget_last_block();
         self.file.write_all_at(bytes, offset)
     }
 
@@ -121,8 +132,8 @@ impl DiskFile for RealFile {
 
     fn write_durably_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let direct = self
-            .direct
-            .get_or_init(|| DirectFile::of(&self.file).ok())
+            .durable
+            .get_or_init(|| DirectFile::durable(&self.file).ok())
             .as_ref()
             .map(|direct| direct.write(&self.file, bytes, offset));
         match direct {
@@ -133,6 +144,26 @@ impl DiskFile for RealFile {
         }
         self.write_all_at(bytes, offset)?;
         self.sync()
+    }
+
+    fn write_uncached_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if !offset.is_multiple_of(BLOCK as u64) {
+            return self.write_all_at(bytes, offset);
+        }
+        self.forget_last_block();
+        // Whole blocks: the file is not to become longer than what is written to it.
+        let (blocks, rest) = bytes.split_at(bytes.len() / BLOCK * BLOCK);
+        let direct = self
+            .uncached
+            .get_or_init(|| DirectFile::uncached(&self.file).ok())
+            .as_ref()
+            .map(|direct| direct.write(&self.file, blocks, offset));
+        match direct {
+            Some(Ok(())) => self.write_all_at(rest, offset + blocks.len() as u64),
+            Some(Err(error)) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+            // The disk wants larger blocks.
+            Some(Err(_)) | None => self.write_all_at(bytes, offset),
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -147,6 +178,28 @@ impl DiskFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_past_the_cache_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let mut expected = Vec::new();
+        // Whole blocks, some and a rest, where no block begins, less than one.
+        for (byte, size) in (1..).zip([8192, 4096, 5000, 3000, 9000, 100]) {
+            let file = match expected.len() {
+                0 => RealDisk.create(&path).unwrap(),
+                _ => RealDisk.open(&path).unwrap(),
+            };
+            let bytes = vec![byte; size];
+            file.write_uncached_at(&bytes, expected.len() as u64)
+                .unwrap();
+            expected.extend(bytes);
+            assert_eq!(file.len().unwrap(), expected.len() as u64);
+            let mut found = vec![0; expected.len()];
+            file.read_exact_at(&mut found, 0).unwrap();
+            assert!(found == expected);
+        }
+    }
 
     /// Writes of all sizes, each behind the one before, and some elsewhere.
     #[test]

@@ -268,7 +268,7 @@ impl Receiver {
                     arriving = worker
                         .run(move || {
                             let open = disk.open(&path)?;
-                            open.write_all_at(&chunk.bytes, chunk.offset)?;
+                            open.write_uncached_at(&chunk.bytes, chunk.offset)?;
                             let arriving = Arriving::go_on(before, &chunk);
                             if arriving.as_ref().is_some_and(|it| it.end == bytes) {
                                 open.sync()?;
