@@ -340,8 +340,14 @@ impl NetSnapshot<TypeConfig> for PeerNetwork {
         let links = self
             .links()
             .map_err(|error| StreamingError::Unreachable(Unreachable::from_string(error)))?;
+        // A disk that hangs must not keep this waiting when nobody leads here any more.
+        let mut cancel = std::pin::pin!(cancel);
         if !std::mem::take(&mut self.renewed) {
-            match self.renewal.renewed(&snapshot).await {
+            let renewed = tokio::select! {
+                closed = &mut cancel => return Err(StreamingError::Closed(closed)),
+                renewed = self.renewal.renewed(&snapshot) => renewed,
+            };
+            match renewed {
                 Ok(false) => {}
                 // openraft comes again at once, and is given the newer one.
                 Ok(true) => {
@@ -356,7 +362,7 @@ impl NetSnapshot<TypeConfig> for PeerNetwork {
         let transfer = snapshot_stream::send(links.bulk, vote, snapshot, self.times.snapshot_stall);
         let transfer = self.meter.snapshots_sent.counted(transfer);
         tokio::select! {
-            closed = cancel => Err(StreamingError::Closed(closed)),
+            closed = &mut cancel => Err(StreamingError::Closed(closed)),
             sent = transfer => match sent {
                 Ok(answered) => {
                     if answered == vote {
